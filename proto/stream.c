@@ -1,0 +1,313 @@
+/* A socket as messages, each with its descriptors.
+ *
+ * In: the kernel glues bytes that were sent earlier to descriptors that were sent later, so a reader that takes all
+ * there is cannot tell whose descriptors it got. Therefore a message is looked at first (MSG_PEEK) and then read
+ * exactly to its NUL: the descriptors of a message always come with its own first chunk. The look decides only how
+ * much is read; what was read decides the rest.
+ *
+ * Out: a queue of messages, each with its descriptors until its first byte is out. One sendmsg(2) carries many
+ * messages, but only the first of them may have descriptors: the receiver gives them to the message they come with. */
+
+#include "stream.h"
+
+#include "util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/param.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* Most messages fit. Of a long row of small ones each look copies all of it, so more would only be slower. */
+#define PEEK_SIZE 4096
+
+#define GATHER_MAX 32 /* messages in one sendmsg(2) */
+
+struct stream_output {
+        STAILQ_ENTRY(stream_output) next;
+        char *text; /* owned */
+        size_t n;
+        size_t sent;
+        struct fdset fds; /* empty once the first byte is sent */
+};
+
+/* Room for all the descriptors of one message; the union aligns it. */
+union control {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(FDSET_MAX * sizeof(int))];
+};
+
+static void output_free(struct stream_output *output)
+{
+        fdset_clear(&output->fds);
+        free(output->text);
+        free(output);
+}
+
+static void stream_drop_input(struct stream *stream)
+{
+        free(take_ptr(stream->input));
+        stream->n_input = 0;
+        stream->input_allocated = 0;
+        fdset_clear(&stream->input_fds);
+}
+
+void stream_init(struct stream *stream, int fd, size_t message_max)
+{
+        int inline_urgent = 1;
+
+        *stream = (struct stream){ .fd = fd, .message_max = message_max, .takes_fds = true };
+        STAILQ_INIT(&stream->output);
+
+        /* An urgent byte (MSG_OOB) is hidden from a look and yet keeps the socket readable: the loop would spin on it.
+         * Inline it is a byte like any other. A kernel that knows no urgent bytes may refuse. */
+        (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &inline_urgent, sizeof(inline_urgent));
+}
+
+void stream_deinit(struct stream *stream)
+{
+        struct stream_output *output;
+
+        while ((output = STAILQ_FIRST(&stream->output))) {
+                STAILQ_REMOVE_HEAD(&stream->output, next);
+                output_free(output);
+        }
+        stream->n_output = 0;
+        stream_drop_input(stream);
+        stream->fd = close_fd(stream->fd);
+}
+
+/* How many of the bytes that wait belong to the message at hand; 0 at the end of the stream. */
+static ssize_t stream_peek(const struct stream *stream)
+{
+        char bytes[PEEK_SIZE];
+        const char *end;
+        ssize_t n;
+
+        do
+                n = recv(stream->fd, bytes, sizeof(bytes), MSG_PEEK);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return -errno;
+        end = memchr(bytes, '\0', (size_t)n);
+        return end ? end - bytes + 1 : n;
+}
+
+static int stream_reserve(struct stream *stream, size_t n)
+{
+        size_t needed = stream->n_input + n;
+        size_t allocated = MAX(needed, MIN(2 * stream->input_allocated, stream->message_max + 1));
+        char *input;
+
+        if (needed <= stream->input_allocated)
+                return 0;
+        input = realloc(stream->input, allocated);
+        if (!input)
+                return -ENOMEM;
+        stream->input = input;
+        stream->input_allocated = allocated;
+        return 0;
+}
+
+/* Takes over the descriptors that came with a chunk: each is in `fds` or closed. -EPROTO: the kernel dropped some. */
+static int take_descriptors(struct msghdr *header, struct fdset *fds)
+{
+        int r = header->msg_flags & MSG_CTRUNC ? -EPROTO : 0;
+
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
+                size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                        continue;
+                for (size_t i = 0; i < n; i++) {
+                        int fd, pushed;
+
+                        memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+                        pushed = fdset_push(fds, fd);
+                        if (pushed < 0)
+                                r = pushed;
+                }
+        }
+        return r;
+}
+
+/* Moves the next `n` bytes and their descriptors into the message at hand: how many came, 0 at the end. */
+static ssize_t stream_receive(struct stream *stream, size_t n)
+{
+        owned(fdset_clear) struct fdset fds = {};
+        union control control;
+        struct iovec data;
+        struct msghdr header = {
+                .msg_iov = &data,
+                .msg_iovlen = 1,
+                .msg_control = &control,
+                .msg_controllen = sizeof(control),
+        };
+        ssize_t received;
+        int r;
+
+        r = stream_reserve(stream, n);
+        if (r < 0)
+                return r;
+        data = (struct iovec){ stream->input + stream->n_input, n };
+        do
+                received = recvmsg(stream->fd, &header, MSG_CMSG_CLOEXEC);
+        while (received < 0 && errno == EINTR);
+        if (received < 0)
+                return -errno;
+
+        r = take_descriptors(&header, &fds);
+        if (r < 0)
+                return r;
+        if (stream->n_input == 0)
+                stream->input_refused_fds = false;
+        if (fds.n > 0) {
+                if (stream->n_input > 0)
+                        return -EPROTO;
+                stream->input_refused_fds = !stream->takes_fds;
+                if (stream->takes_fds)
+                        fdset_move(&stream->input_fds, &fds);
+        }
+        stream->n_input += (size_t)received;
+        return received;
+}
+
+/* What the latest `n` bytes made of the message at hand: STREAM_MESSAGE, or 0 while it is unfinished. */
+static int stream_judge(const struct stream *stream, size_t n)
+{
+        const char *chunk = stream->input + stream->n_input - n;
+        const char *end = memchr(chunk, '\0', n);
+        size_t length = end ? (size_t)(end - stream->input) : stream->n_input;
+
+        if (length > stream->message_max)
+                return -EMSGSIZE;
+        if (!end)
+                return 0;
+        return length > 0 && end == chunk + n - 1 ? STREAM_MESSAGE : -EPROTO;
+}
+
+/* One look and one read: STREAM_MESSAGE, STREAM_END, 0 while the message is unfinished; -EAGAIN where nothing waits. */
+static int stream_read_chunk(struct stream *stream)
+{
+        ssize_t n;
+
+        n = stream_peek(stream);
+        if (n > 0)
+                n = stream_receive(stream, (size_t)n);
+        if (n < 0)
+                return (int)n;
+        if (n == 0)
+                return stream->n_input > 0 ? -EPROTO : STREAM_END;
+        return stream_judge(stream, (size_t)n);
+}
+
+int stream_read(struct stream *stream, char **ret_text, size_t *ret_n, struct fdset *fds)
+{
+        int r;
+
+        do
+                r = stream_read_chunk(stream);
+        while (r == 0);
+        if (r == -EAGAIN)
+                return STREAM_AGAIN;
+        if (r < 0)
+                stream_drop_input(stream);
+        if (r != STREAM_MESSAGE)
+                return r;
+
+        *ret_n = stream->n_input - 1;
+        *ret_text = take_ptr(stream->input);
+        fdset_move(fds, &stream->input_fds);
+        stream_drop_input(stream);
+        return STREAM_MESSAGE;
+}
+
+int stream_queue(struct stream *stream, char *text, size_t n, struct fdset *fds)
+{
+        struct stream_output *output;
+
+        assert(n > 0 && text[n - 1] == '\0');
+        output = malloc(sizeof(*output));
+        if (!output) {
+                free(text);
+                if (fds)
+                        fdset_clear(fds);
+                return -ENOMEM;
+        }
+        *output = (struct stream_output){ .text = text, .n = n };
+        if (fds)
+                fdset_move(&output->fds, fds);
+        STAILQ_INSERT_TAIL(&stream->output, output, next);
+        stream->n_output += n;
+        return 0;
+}
+
+static void put_descriptors(struct msghdr *header, union control *control, const struct fdset *fds)
+{
+        size_t size = fds->n * sizeof(int);
+
+        memset(control, 0, CMSG_SPACE(size));
+        control->header = (struct cmsghdr){
+                .cmsg_len = CMSG_LEN(size),
+                .cmsg_level = SOL_SOCKET,
+                .cmsg_type = SCM_RIGHTS,
+        };
+        memcpy(CMSG_DATA(&control->header), fds->fds, size);
+        header->msg_control = control;
+        header->msg_controllen = CMSG_SPACE(size);
+}
+
+/* One sendmsg(2): the first message, and those after it up to the next that has descriptors. */
+static ssize_t stream_send(struct stream *stream)
+{
+        struct stream_output *first = STAILQ_FIRST(&stream->output), *output;
+        struct iovec parts[GATHER_MAX];
+        struct msghdr header = { .msg_iov = parts };
+        union control control;
+        ssize_t n;
+
+        STAILQ_FOREACH(output, &stream->output, next) {
+                if (header.msg_iovlen == GATHER_MAX || (output != first && output->fds.n > 0))
+                        break;
+                parts[header.msg_iovlen++] = (struct iovec){ output->text + output->sent, output->n - output->sent };
+        }
+        if (first->fds.n > 0)
+                put_descriptors(&header, &control, &first->fds);
+        do
+                n = sendmsg(stream->fd, &header, MSG_NOSIGNAL);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
+}
+
+/* Takes `n` sent bytes off the queue. */
+static void stream_advance(struct stream *stream, size_t n)
+{
+        stream->n_output -= n;
+        while (n > 0) {
+                struct stream_output *output = STAILQ_FIRST(&stream->output);
+                size_t part = MIN(n, output->n - output->sent);
+
+                fdset_clear(&output->fds);
+                output->sent += part;
+                n -= part;
+                if (output->sent == output->n) {
+                        STAILQ_REMOVE_HEAD(&stream->output, next);
+                        output_free(output);
+                }
+        }
+}
+
+int stream_flush(struct stream *stream)
+{
+        while (!STAILQ_EMPTY(&stream->output)) {
+                ssize_t n = stream_send(stream);
+
+                if (n == -EAGAIN)
+                        return STREAM_AGAIN;
+                if (n < 0)
+                        return (int)n;
+                stream_advance(stream, (size_t)n);
+        }
+        return STREAM_DONE;
+}

@@ -1,0 +1,51 @@
+#pragma once
+
+#include "fdset.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+/* A non-blocking stream socket as whole messages, each ended by one NUL and owning the descriptors that came with its
+ * first byte. Knows no JSON and no loop. Holds no buffer while nothing is under way. */
+
+enum {
+        STREAM_AGAIN = 0,   /* the socket would block: poll, then call again */
+        STREAM_MESSAGE = 1, /* a whole message was read */
+        STREAM_END = 2,     /* the peer has shut down its side between two messages */
+        STREAM_DONE = 3,    /* all that was queued is out */
+};
+
+struct stream {
+        int fd;             /* owned */
+        size_t message_max; /* bytes of one incoming message, its NUL not counted */
+        bool takes_fds;     /* true; where it is set to false, descriptors that come are closed at once */
+
+        char *input; /* the message that is coming in, or NULL */
+        size_t n_input;
+        size_t input_allocated;
+        struct fdset input_fds;
+        bool input_refused_fds; /* some came with the message at hand, or the last one read, and were closed */
+
+        STAILQ_HEAD(, stream_output) output; /* messages not yet wholly sent */
+        size_t n_output;                     /* bytes in them not yet sent */
+};
+
+/* Takes ownership of `fd`, which is non-blocking. The stream must not move in memory afterwards. */
+void stream_init(struct stream *stream, int fd, size_t message_max);
+/* Closes the socket and all descriptors that are under way. */
+void stream_deinit(struct stream *stream);
+
+/* Reads one message: STREAM_MESSAGE, STREAM_AGAIN or STREAM_END. On STREAM_MESSAGE the text (NUL-terminated, `n`
+ * without the NUL) is the caller's to free and its descriptors are moved into the empty set `fds`.
+ * Errors: -EMSGSIZE the message exceeds message_max; -EPROTO the peer broke the framing: an empty message, the end of
+ * the stream or descriptors inside of one, or more descriptors than can be taken; -ECONNRESET; -ENOMEM. After an error
+ * the stream can still be flushed, but not read. */
+int stream_read(struct stream *stream, char **ret_text, size_t *ret_n, struct fdset *fds);
+
+/* Appends one message. Takes ownership of `text` (`n` bytes, the ending NUL included) and of all in `fds` (may be
+ * NULL), also on failure: -ENOMEM. The descriptors go out with the first byte and are closed then. */
+int stream_queue(struct stream *stream, char *text, size_t n, struct fdset *fds);
+
+/* Sends what the socket takes: STREAM_DONE, STREAM_AGAIN, or -EPIPE, -ECONNRESET and whatever else sendmsg(2) says. */
+int stream_flush(struct stream *stream);

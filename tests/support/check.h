@@ -1,0 +1,79 @@
+#pragma once
+
+/* What every test program needs on top of libcheck. Each test runs in a process of its own, with a timeout, and must
+ * leave as many descriptors open as it found. CK_FORK=no (for a debugger) and CK_RUN_CASE work as libcheck says. */
+
+#include <check.h>
+#include <dirent.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK_TIMEOUT 60      /* seconds for one test; far more than it needs, also under valgrind */
+#define CHECK_WAIT_MSEC 20000 /* for one event */
+
+/* How many descriptors this process has open, or -1. */
+static inline int check_count_fds(void)
+{
+        DIR *fds = opendir("/proc/self/fd");
+        int n = -3; /* ".", ".." and the descriptor of the directory itself */
+
+        if (!fds)
+                return -1;
+        while (readdir(fds))
+                n++;
+        closedir(fds);
+        return n;
+}
+
+/* Waits, within bounds, until `events` of poll(2) can be had; a hang-up or an error of the descriptor counts too. */
+static inline bool check_wait(int fd, short events)
+{
+        struct pollfd ready = { .fd = fd, .events = events };
+
+        return poll(&ready, 1, CHECK_WAIT_MSEC) > 0;
+}
+
+/* valgrind puts itself in front of what is loaded. */
+static inline bool check_on_valgrind(void)
+{
+        const char *preload = getenv("LD_PRELOAD");
+
+        return preload && strstr(preload, "vgpreload");
+}
+
+static int check_fds_before;
+
+static inline void check_setup_fds(void)
+{
+        check_fds_before = check_count_fds();
+}
+
+static inline void check_teardown_fds(void)
+{
+        ck_assert_int_eq(check_count_fds(), check_fds_before);
+}
+
+/* A new case of the suite. Fixtures that are added to it run inside the counting of descriptors. */
+static inline TCase *check_case(Suite *suite, const char *name)
+{
+        TCase *tcase = tcase_create(name);
+
+        tcase_set_timeout(tcase, CHECK_TIMEOUT);
+        tcase_add_checked_fixture(tcase, check_setup_fds, check_teardown_fds);
+        suite_add_tcase(suite, tcase);
+        return tcase;
+}
+
+/* Runs the suite, frees it, and returns the exit code of the program. */
+static inline int check_run(Suite *suite)
+{
+        SRunner *runner = srunner_create(suite);
+        int failed;
+
+        srunner_run_all(runner, CK_ENV);
+        failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
