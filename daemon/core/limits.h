@@ -1,0 +1,54 @@
+#pragma once
+
+#include <stdint.h>
+
+/* Every bound that a peer can reach. One row each: field, its name in GetStatistics and for --limit, the default, the
+ * least and the most that may be set, and why it is there. */
+#define LIMITS(X)                                                                                             \
+        /* each session costs a descriptor, each process one more */                                          \
+        X(sessions, "sessions", 9000, 1, 100000)                                                              \
+        X(sessions_per_user, "sessionsPerUser", 8000, 1, 100000)                                              \
+        /* each environment costs a descriptor for its control page */                                        \
+        X(environments_per_user, "environmentsPerUser", 16384, 1, 10000000)                                   \
+        X(regions_per_user, "regionsPerUser", 131072, 1, 10000000)                                            \
+        /* an Open answers with a descriptor for each and one for the control page; the kernel carries 253 */ \
+        X(regions_per_environment, "regionsPerEnvironment", 250, 1, 250)                                      \
+        X(bytes_per_user, "bytesPerUser", INT64_C(1) << 42, 4096, INT64_MAX)                                  \
+        X(region_bytes, "regionBytes", INT64_C(1) << 40, 4096, INT64_C(1) << 46)                              \
+        /* a waiting Open or Remove keeps its parameters */                                                   \
+        X(waiting_per_user, "waitingCallsPerUser", 8000, 1, 100000)                                           \
+        X(watches_per_user, "watchesPerUser", 256, 1, 100000)                                                 \
+        /* what Watch can replay and Explain can tell; a few hundred bytes each */                            \
+        X(history_events, "historyEvents", 4096, 1, 10000000)                                                 \
+        /* answers that a session has not read; it is not read from while more are waiting */                 \
+        X(output_bytes, "outputBytes", 256 * 1024, 4096, 16 * 1024 * 1024)                                    \
+        /* a peer that takes none of its answers for so long is disconnected */                               \
+        X(stall_usec, "stallUSec", 30 * 1000000, 10000, INT64_C(86400) * 1000000)                             \
+        X(linger_usec, "lingerUSec", INT64_C(86400) * 1000000, 0, INT64_C(366) * 86400 * 1000000)
+
+struct limits {
+#define LIMIT_FIELD(field, name, preset, least, most) int64_t field;
+        LIMITS(LIMIT_FIELD)
+#undef LIMIT_FIELD
+};
+
+/* Of texts; they are what the contract can say, and not for setting. */
+enum {
+        NAME_MAX_BYTES = 255, /* environment, region, schema */
+        TYPE_MAX_BYTES = 63,
+        PATH_MAX_BYTES = 4000,
+        COMMAND_MAX_BYTES = 15, /* what the kernel keeps of a command's name */
+};
+
+struct limit_row {
+        const char *name;
+        int64_t preset, least, most;
+};
+
+extern const struct limit_row limit_rows[];
+extern const unsigned n_limits;
+
+void limits_init(struct limits *limits);
+int64_t *limits_at(struct limits *limits, unsigned row);
+/* Sets one by its name: -ENOENT no such limit; -ERANGE outside of what may be set. */
+int limits_set(struct limits *limits, const char *name, int64_t value);
