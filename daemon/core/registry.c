@@ -1,0 +1,213 @@
+/* The indexes over all that exists. They are red-black trees whose links lie in the objects: nothing that peers choose
+ * can make them slow, and putting something in cannot fail. */
+
+#include "daemon/core/registry.h"
+
+#include "proto/util.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+        return a < b ? -1 : a > b;
+}
+
+static int compare_id(const struct environment *a, const struct environment *b)
+{
+        return compare_numbers(a->id, b->id);
+}
+
+static int compare_name(const struct environment *a, const struct environment *b)
+{
+        return strcmp(a->name, b->name);
+}
+
+static int compare_home(const struct environment *a, const struct environment *b)
+{
+        return strcmp(a->home, b->home);
+}
+
+static int compare_process(const struct process *a, const struct process *b)
+{
+        return compare_numbers(a->id, b->id);
+}
+
+static int compare_account(const struct account *a, const struct account *b)
+{
+        return compare_numbers(a->uid, b->uid);
+}
+
+static int compare_watch(const struct region *a, const struct region *b)
+{
+        return a->watch < b->watch ? -1 : a->watch > b->watch;
+}
+
+TREE_GENERATE(environments_by_id, environment, by_id, compare_id)
+TREE_GENERATE(environments_by_name, environment, by_name, compare_name)
+TREE_GENERATE(environments_by_home, environment, by_home, compare_home)
+TREE_GENERATE(processes_by_id, process, by_id, compare_process)
+TREE_GENERATE(accounts_by_uid, account, by_uid, compare_account)
+TREE_GENERATE(regions_by_watch, region, by_watch, compare_watch)
+
+void registry_init(struct registry *registry, uint64_t instance)
+{
+        memset(registry, 0, sizeof(*registry));
+        registry->instance = instance;
+}
+
+void registry_write_id(const struct registry *registry, uint64_t id, char ret[REGISTRY_ID_SIZE])
+{
+        snprintf(ret, REGISTRY_ID_SIZE, "%016" PRIx64 "-%" PRIu64, registry->instance, id);
+}
+
+uint64_t registry_next_id(struct registry *registry)
+{
+        return ++registry->last_id;
+}
+
+/* The keys below are only read through. */
+
+struct environment *registry_find(struct registry *registry, const char *name)
+{
+        struct environment key = { .name = (char *)(uintptr_t)name };
+
+        return RB_FIND(environments_by_name, &registry->names, &key);
+}
+
+struct environment *registry_find_home(struct registry *registry, const char *home)
+{
+        struct environment key = { .home = (char *)(uintptr_t)home };
+
+        return RB_FIND(environments_by_home, &registry->homes, &key);
+}
+
+struct environment *registry_after(struct registry *registry, uint64_t id)
+{
+        struct environment key = { .id = id + 1 };
+
+        return RB_NFIND(environments_by_id, &registry->environments, &key);
+}
+
+static void charge(struct registry *registry, struct environment *environment, int64_t regions, int64_t bytes)
+{
+        registry->n_regions += regions;
+        registry->bytes += bytes;
+        environment->account->regions += regions;
+        environment->account->bytes += bytes;
+}
+
+void registry_add_nameless(struct registry *registry, struct environment *environment)
+{
+        RB_INSERT(environments_by_id, &registry->environments, environment);
+        LIST_INSERT_HEAD(&environment->creator->created, environment, in_process);
+        registry->n_environments++;
+        environment->account->environments++;
+        charge(registry, environment, environment->n_regions, environment->bytes);
+}
+
+void registry_add(struct registry *registry, struct environment *environment)
+{
+        registry_add_nameless(registry, environment);
+        RB_INSERT(environments_by_name, &registry->names, environment);
+        if (environment->home)
+                RB_INSERT(environments_by_home, &registry->homes, environment);
+        environment->named = true;
+}
+
+void registry_unname(struct registry *registry, struct environment *environment)
+{
+        if (!environment->named)
+                return;
+        RB_REMOVE(environments_by_name, &registry->names, environment);
+        if (environment->home)
+                RB_REMOVE(environments_by_home, &registry->homes, environment);
+        environment->named = false;
+}
+
+void registry_remove(struct registry *registry, struct environment *environment)
+{
+        registry_unname(registry, environment);
+        RB_REMOVE(environments_by_id, &registry->environments, environment);
+        LIST_REMOVE(environment, in_process);
+        registry->n_environments--;
+        environment->account->environments--;
+        registry_release_account(registry, environment->account);
+        environment->account = NULL;
+}
+
+void registry_add_region(struct registry *registry, struct environment *environment, struct region *region)
+{
+        environment_add_region(environment, region);
+        charge(registry, environment, 1, region->size);
+}
+
+void registry_remove_region(struct registry *registry, struct region *region)
+{
+        struct environment *environment = region->environment;
+
+        environment_remove_region(environment, region);
+        charge(registry, environment, -1, -region->size);
+}
+
+void registry_watch(struct registry *registry, struct region *region, int watch)
+{
+        region->watch = watch;
+        RB_INSERT(regions_by_watch, &registry->watched, region);
+}
+
+void registry_unwatch(struct registry *registry, struct region *region)
+{
+        if (region->watch < 0)
+                return;
+        RB_REMOVE(regions_by_watch, &registry->watched, region);
+        region->watch = -1;
+}
+
+struct region *registry_find_watched(struct registry *registry, int watch)
+{
+        struct region key = { .watch = watch };
+
+        return RB_FIND(regions_by_watch, &registry->watched, &key);
+}
+
+struct process *registry_find_process(struct registry *registry, uint64_t id)
+{
+        struct process key = { .id = id };
+
+        return RB_FIND(processes_by_id, &registry->processes, &key);
+}
+
+void registry_add_process(struct registry *registry, struct process *process)
+{
+        RB_INSERT(processes_by_id, &registry->processes, process);
+}
+
+void registry_remove_process(struct registry *registry, struct process *process)
+{
+        RB_REMOVE(processes_by_id, &registry->processes, process);
+}
+
+struct account *registry_account(struct registry *registry, uid_t uid)
+{
+        struct account key = { .uid = uid };
+        struct account *account = RB_FIND(accounts_by_uid, &registry->accounts, &key);
+
+        if (account)
+                return account;
+        account = calloc(1, sizeof(*account));
+        if (!account)
+                return NULL;
+        account->uid = uid;
+        RB_INSERT(accounts_by_uid, &registry->accounts, account);
+        return account;
+}
+
+void registry_release_account(struct registry *registry, struct account *account)
+{
+        if (!account || !account_is_empty(account))
+                return;
+        RB_REMOVE(accounts_by_uid, &registry->accounts, account);
+        free(account);
+}

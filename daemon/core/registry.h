@@ -1,0 +1,70 @@
+#pragma once
+
+#include "daemon/core/environment.h"
+#include "daemon/core/limits.h"
+#include "daemon/core/peer.h"
+#include "daemon/core/quota.h"
+
+/* All that is true now. Every environment that exists is in it, and every process, session and uid that matters; its
+ * indexes are its own. */
+
+RB_HEAD(environments_by_id, environment);
+RB_HEAD(environments_by_name, environment);
+RB_HEAD(environments_by_home, environment);
+RB_HEAD(processes_by_id, process);
+RB_HEAD(accounts_by_uid, account);
+RB_HEAD(regions_by_watch, region);
+
+struct registry {
+        uint64_t instance; /* of this broker; part of every id, so that no two brokers give the same */
+        uint64_t last_id;
+        struct environments_by_id environments;
+        struct environments_by_name names;
+        struct environments_by_home homes;
+        struct processes_by_id processes;
+        struct accounts_by_uid accounts;
+        struct regions_by_watch watched;
+        int64_t n_environments, n_regions, n_attachments, n_sessions, bytes;
+};
+
+void registry_init(struct registry *registry, uint64_t instance);
+
+/* An id as the contract has it: a text that no other broker gives either. */
+enum { REGISTRY_ID_SIZE = 40 };
+void registry_write_id(const struct registry *registry, uint64_t id, char ret[REGISTRY_ID_SIZE]);
+
+/* An id that was never given. */
+uint64_t registry_next_id(struct registry *registry);
+
+/* By name, or by home where it begins with a slash; retired ones have neither. NULL where there is none. */
+struct environment *registry_find(struct registry *registry, const char *name);
+struct environment *registry_find_home(struct registry *registry, const char *home);
+/* The first whose id is greater; NULL after the last. Retired ones are among them. */
+struct environment *registry_after(struct registry *registry, uint64_t id);
+
+/* Adds one with its regions, charged to its account, and gives it its name; cannot fail. */
+void registry_add(struct registry *registry, struct environment *environment);
+/* The same for one that is retired from its beginning. */
+void registry_add_nameless(struct registry *registry, struct environment *environment);
+/* Takes its name and home: it can no longer be found by them. */
+void registry_unname(struct registry *registry, struct environment *environment);
+/* It has no regions any more and goes. */
+void registry_remove(struct registry *registry, struct environment *environment);
+
+/* A region comes to an environment or leaves it; a watch on it stays. */
+void registry_add_region(struct registry *registry, struct environment *environment, struct region *region);
+void registry_remove_region(struct registry *registry, struct region *region);
+
+/* Which region a watch is for. */
+void registry_watch(struct registry *registry, struct region *region, int watch);
+void registry_unwatch(struct registry *registry, struct region *region);
+struct region *registry_find_watched(struct registry *registry, int watch);
+
+struct process *registry_find_process(struct registry *registry, uint64_t id);
+void registry_add_process(struct registry *registry, struct process *process);
+void registry_remove_process(struct registry *registry, struct process *process);
+
+/* The account of a uid, made if need be; NULL when memory runs out. */
+struct account *registry_account(struct registry *registry, uid_t uid);
+/* Frees it if nothing is charged to it. */
+void registry_release_account(struct registry *registry, struct account *account);
