@@ -1,0 +1,60 @@
+#pragma once
+
+#include "proto/terms.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The memory of one region, wherever it lives: made, granted, proven free, given back. `private` regions have none. */
+struct memory;
+
+struct memory_plan {
+        enum backing backing;
+        int64_t size;
+        uint64_t instance, id; /* for a name of our own under /dev/shm */
+        int directory;         /* file: where to make it; borrowed until memory_unname() */
+        const char *directory_path;
+        unsigned number; /* file: NNN of __db.NNN */
+        int32_t shm_key; /* sysv */
+        uid_t uid;       /* sysv: to whom it is handed */
+        gid_t gid;
+        mode_t mode;
+};
+
+/* Makes it, empty and of its size. -errno, and *ret_operation names the call that failed; nothing is left behind then.
+ * -EEXIST from "shmget": the key is taken; from "openat": the file exists. Neither is touched. -EOPNOTSUPP: a file on
+ * this filesystem could never be proven free. */
+int memory_make(const struct memory_plan *plan, struct memory **ret, const char **ret_operation);
+
+/* A description of its own for one client: a descriptor, or -errno with the operation. Not for sysv. */
+int memory_open(const struct memory *memory, enum access access, const char **ret_operation);
+
+/* The proof. 0: at this moment no process maps it or has it open but us; 1: somebody does, or nobody can tell. */
+int memory_is_held(const struct memory *memory);
+
+/* Takes its name or key away, so that it can be given anew; what holders have mapped stays. Only what is provably the
+ * thing that memory_make() made is removed. Again is harmless. */
+void memory_unname(struct memory *memory);
+/* Call it before that where somebody was granted it: System V memory that nobody has attached yet would not outlive its
+ * key. It is kept until it is released. */
+void memory_keep(struct memory *memory);
+
+/* Unnames it, gives its pages back if it is still proven free, and frees the handle. For a large one this takes a while;
+ * it may be called from another thread, which then owns the handle. Takes NULL. */
+void memory_release(struct memory *memory);
+/* Leaves it to the world as it is and frees the handle. Takes NULL. */
+void memory_forget(struct memory *memory);
+
+int memory_fd(const struct memory *memory);           /* ours; -1 for sysv */
+int memory_shm_id(const struct memory *memory);       /* -1 unless sysv */
+const char *memory_path(const struct memory *memory); /* NULL for memfd and sysv, and once unnamed */
+int64_t memory_used(const struct memory *memory);     /* bytes it takes now; -1 where the kernel does not say */
+
+/* Who has a System V key. False where nobody has. */
+struct key_holder {
+        int shm_id;
+        uid_t uid;
+        pid_t pid;
+};
+bool memory_find_key(int32_t key, struct key_holder *ret);
