@@ -1,0 +1,184 @@
+#include "daemon/core/peer.h"
+#include "daemon/host/deaths.h"
+#include "proto/util.h"
+#include "tests/support/check.h"
+#include "tests/support/child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+static struct deaths deaths;
+
+static void setup(void)
+{
+        ck_assert_int_eq(deaths_init(&deaths), 0);
+}
+
+static void teardown(void)
+{
+        deaths_deinit(&deaths);
+        ck_assert_int_eq(deaths.fd, -1);
+}
+
+static void live(int channel, const void *data)
+{
+        (void)data;
+        child_hear(channel);
+}
+
+/* A living child and what the broker knows of it. */
+struct life {
+        struct child child;
+        struct process process;
+};
+
+static void begin(struct life *life)
+{
+        child_start(&life->child, live, NULL);
+        life->process = (struct process){ .pid = life->child.pid,
+                                          .pidfd = (int)syscall(SYS_pidfd_open, life->child.pid, 0) };
+        ck_assert_int_ge(life->process.pidfd, 0);
+        ck_assert_int_eq(deaths_add(&deaths, &life->process), 0);
+}
+
+static void end(struct life *life)
+{
+        close_fd(life->process.pidfd);
+}
+
+START_TEST(while_all_live_there_are_no_news)
+{
+        struct life life;
+
+        ck_assert_ptr_null(deaths_next(&deaths));
+        begin(&life);
+        ck_assert_ptr_null(deaths_next(&deaths));
+        deaths_remove(&deaths, &life.process);
+        child_end(&life.child);
+        end(&life);
+}
+END_TEST
+
+START_TEST(a_death_is_news_before_anybody_has_waited_for_it)
+{
+        struct life life;
+
+        begin(&life);
+        kill(life.child.pid, SIGKILL);
+        ck_assert(check_wait(deaths.fd, POLLIN));
+        ck_assert_ptr_eq(deaths_next(&deaths), &life.process);
+        child_kill(&life.child);
+        end(&life);
+}
+END_TEST
+
+START_TEST(a_death_is_told_once)
+{
+        struct life life;
+
+        begin(&life);
+        child_kill(&life.child);
+        ck_assert_ptr_eq(deaths_next(&deaths), &life.process);
+        ck_assert_ptr_null(deaths_next(&deaths));
+        deaths_remove(&deaths, &life.process); /* it is not followed any more, and that does no harm */
+        end(&life);
+}
+END_TEST
+
+START_TEST(who_had_died_before_is_news_at_once)
+{
+        struct child child;
+        struct process process = {};
+
+        child_start(&child, live, NULL);
+        process.pidfd = (int)syscall(SYS_pidfd_open, child.pid, 0);
+        child_kill(&child);
+        ck_assert_int_eq(deaths_add(&deaths, &process), 0);
+        ck_assert_ptr_eq(deaths_next(&deaths), &process);
+        close_fd(process.pidfd);
+}
+END_TEST
+
+START_TEST(who_is_not_followed_any_more_dies_unheard)
+{
+        struct life life;
+
+        begin(&life);
+        deaths_remove(&deaths, &life.process);
+        child_kill(&life.child);
+        ck_assert_ptr_null(deaths_next(&deaths));
+        end(&life);
+}
+END_TEST
+
+START_TEST(each_of_many_deaths_is_told)
+{
+        struct life lives[20];
+        const struct process *died;
+
+        for (size_t i = 0; i < array_size(lives); i++) {
+                begin(&lives[i]);
+                lives[i].process.id = i;
+        }
+        for (size_t i = 0; i < array_size(lives); i += 2)
+                child_kill(&lives[i].child);
+        for (size_t i = 0; i < array_size(lives); i += 2) {
+                died = deaths_next(&deaths);
+                ck_assert_ptr_nonnull(died);
+                ck_assert_uint_eq(died->id % 2, 0);
+        }
+        ck_assert_ptr_null(deaths_next(&deaths));
+        for (size_t i = 1; i < array_size(lives); i += 2)
+                child_end(&lives[i].child);
+        for (size_t i = 0; i < array_size(lives); i++)
+                end(&lives[i]);
+}
+END_TEST
+
+START_TEST(of_two_that_died_one_can_be_let_go_unheard)
+{
+        struct life lives[2];
+        const struct process *first;
+
+        begin(&lives[0]);
+        begin(&lives[1]);
+        child_kill(&lives[0].child);
+        child_kill(&lives[1].child);
+        first = deaths_next(&deaths);
+        deaths_remove(&deaths, first == &lives[0].process ? &lives[1].process : &lives[0].process);
+        ck_assert_ptr_null(deaths_next(&deaths));
+        end(&lives[0]);
+        end(&lives[1]);
+}
+END_TEST
+
+START_TEST(what_cannot_be_followed_is_an_error)
+{
+        struct process process = { .pidfd = -1 };
+
+        ck_assert_int_eq(deaths_add(&deaths, &process), -EBADF);
+}
+END_TEST
+
+int main(void)
+{
+        Suite *suite;
+        TCase *tcase;
+
+        if (check_on_valgrind())
+                return 77; /* skipped: it does not know pidfd_open(2) */
+        suite = suite_create("deaths");
+        tcase = check_case(suite, "deaths");
+        tcase_add_checked_fixture(tcase, setup, teardown);
+        tcase_add_test(tcase, while_all_live_there_are_no_news);
+        tcase_add_test(tcase, a_death_is_news_before_anybody_has_waited_for_it);
+        tcase_add_test(tcase, a_death_is_told_once);
+        tcase_add_test(tcase, who_had_died_before_is_news_at_once);
+        tcase_add_test(tcase, who_is_not_followed_any_more_dies_unheard);
+        tcase_add_test(tcase, each_of_many_deaths_is_told);
+        tcase_add_test(tcase, of_two_that_died_one_can_be_let_go_unheard);
+        tcase_add_test(tcase, what_cannot_be_followed_is_an_error);
+        return check_run(suite);
+}
