@@ -1,0 +1,117 @@
+/* What peers ask for, against what there can be: names, sizes, numbers. Nothing here touches the machine. */
+
+#include "daemon/definition.h"
+
+#include <string.h>
+#include <unistd.h>
+
+int definition_refuse(struct refusal *refusal, const char *parameter)
+{
+        refusal->name = parameter;
+        return refuse(refusal, REFUSED_INVALID_PARAMETER);
+}
+
+int definition_check_name(const char *name, struct refusal *refusal)
+{
+        const char *reason = NULL;
+
+        if (!name[0])
+                reason = "it is empty";
+        else if (strlen(name) > NAME_MAX_BYTES)
+                reason = "it is longer than 255 bytes";
+        else if (strchr(name, '/'))
+                reason = "it has a slash inside; only the path of a home, which begins with one, may";
+        for (const char *c = name; *c && !reason; c++)
+                if ((unsigned char)*c < 0x20 || *c == 0x7f)
+                        reason = "it has a control character";
+        if (!reason)
+                return 0;
+        refusal->name = name;
+        refusal->reason = reason;
+        return refuse(refusal, REFUSED_NAME);
+}
+
+int64_t definition_round_size(int64_t size)
+{
+        int64_t page = sysconf(_SC_PAGESIZE);
+
+        return (size + page - 1) / page * page;
+}
+
+static int check_spec(struct broker *broker, const struct spec *spec, const char *parameter, struct refusal *refusal)
+{
+        int r = definition_check_name(spec->name, refusal);
+
+        if (r != 0)
+                return r;
+        if (spec->size <= 0 || (spec->type && strlen(spec->type) > TYPE_MAX_BYTES))
+                return definition_refuse(refusal, parameter);
+        return quota_check("regionBytes", 0, spec->size, broker->settings.limits.region_bytes, refusal);
+}
+
+static int check_specs(struct broker *broker, struct request *request, const struct definition *definition)
+{
+        const struct spec *specs = definition->regions.items;
+        struct refusal *refusal = &request->refusal;
+        int64_t bytes = 0;
+        int r;
+
+        r = quota_check("regionsPerEnvironment", 0, (int64_t)definition->regions.n,
+                        broker->settings.limits.regions_per_environment, refusal);
+        if (r != 0)
+                return r;
+        for (size_t i = 0; i < definition->regions.n; i++) {
+                enum backing backing = definition->backing ? definition->backing : BACKING_MEMFD;
+
+                r = check_spec(broker, &specs[i], "definition", refusal);
+                if (r != 0)
+                        return r;
+                if (specs[i].backing && (specs[i].backing == BACKING_PRIVATE) != (backing == BACKING_PRIVATE))
+                        return definition_refuse(refusal, "definition"); /* heap memory cannot be shared in part */
+                for (size_t j = 0; j < i; j++)
+                        if (strcmp(specs[i].name, specs[j].name) == 0)
+                                return definition_refuse(refusal, "definition");
+                bytes += definition_round_size(specs[i].size); /* cannot overflow: 250 times 2^46 */
+        }
+        return quota_check_regions(request->peer->account, &broker->settings.limits, 1, (int64_t)definition->regions.n,
+                                   bytes, refusal);
+}
+
+static bool is_path_fit(const char *path)
+{
+        return !path || (path[0] == '/' && strlen(path) <= PATH_MAX_BYTES);
+}
+
+int definition_check(struct broker *broker, struct request *request, const struct definition *definition)
+{
+        const struct opt_int *key = &definition->shm_key, *linger = &definition->linger_usec;
+        int64_t last_key = INT32_MAX - (definition->regions.n > 0 ? (int64_t)definition->regions.n - 1 : 0);
+        bool is_private = definition->backing == BACKING_PRIVATE;
+
+        if (!is_path_fit(definition->home) || !is_path_fit(definition->region_directory) ||
+            (definition->mode.given && (definition->mode.value < 0 || definition->mode.value > 0777)) ||
+            (linger->given && (linger->value < 0 || linger->value > broker->settings.limits.linger_usec)) ||
+            (key->given && (key->value < 1 || key->value > last_key)) ||
+            (definition->schema && strlen(definition->schema) > NAME_MAX_BYTES) ||
+            (is_private && definition->lifetime == LIFETIME_PERSISTENT))
+                return definition_refuse(&request->refusal, "definition");
+        return check_specs(broker, request, definition);
+}
+
+int definition_check_region(struct broker *broker, struct request *request, const struct environment *environment,
+                            const struct spec *spec)
+{
+        struct refusal *refusal = &request->refusal;
+        int r = check_spec(broker, spec, "region", refusal);
+
+        if (r != 0)
+                return r;
+        if (spec->backing && (spec->backing == BACKING_PRIVATE) != (environment->backing == BACKING_PRIVATE))
+                return definition_refuse(refusal, "region");
+        r = quota_check("regionsPerEnvironment", environment->n_regions, 1,
+                        broker->settings.limits.regions_per_environment, refusal);
+        if (r != 0)
+                return r;
+        return quota_check_regions(environment->account, &broker->settings.limits, 0, 1,
+                                   definition_round_size(spec->size), refusal);
+}
