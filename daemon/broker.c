@@ -1,0 +1,260 @@
+/* The service itself: its beginning and end, sessions, deaths, and the passing of time. The verbs are in opening.c,
+ * regions.c and removal.c. */
+
+#include "daemon/broker.h"
+
+#include "daemon/creation.h"
+#include "daemon/lifecycle.h"
+#include "daemon/reclaim.h"
+#include "proto/util.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* --- beginning and end ------------------------------------------------------------------------------------------- */
+
+int broker_init(struct broker *broker, const struct broker_settings *settings)
+{
+        uint64_t instance;
+        int r;
+
+        if (getrandom(&instance, sizeof(instance), 0) != sizeof(instance))
+                return -errno;
+        memset(broker, 0, sizeof(*broker));
+        broker->settings = *settings;
+        broker->ipc_namespace = identity_ipc_namespace();
+        broker->next_key = creation_first_key(instance);
+        TAILQ_INIT(&broker->woken);
+        TAILQ_INIT(&broker->watchers);
+        registry_init(&broker->registry, instance);
+        broker->watch.fd = -1;
+        r = deaths_init(&broker->deaths);
+        if (r < 0)
+                return r;
+        r = watch_init(&broker->watch);
+        if (r == 0)
+                r = history_init(&broker->history, (size_t)settings->limits.history_events);
+        if (r < 0) {
+                watch_deinit(&broker->watch);
+                deaths_deinit(&broker->deaths);
+        }
+        return r;
+}
+
+void broker_deinit(struct broker *broker)
+{
+        struct environment *environment;
+
+        while ((environment = registry_after(&broker->registry, 0)))
+                reclaim_abandon(broker, environment);
+        history_deinit(&broker->history);
+        watch_deinit(&broker->watch);
+        deaths_deinit(&broker->deaths);
+}
+
+/* --- time and events --------------------------------------------------------------------------------------------- */
+
+void broker_set_time(struct broker *broker, int64_t monotonic, int64_t realtime)
+{
+        broker->now = monotonic;
+        broker->realtime = realtime;
+        if (broker->started_usec == 0)
+                broker->started_usec = realtime;
+}
+
+int64_t broker_next_due(const struct broker *broker)
+{
+        return agenda_next(&broker->agenda);
+}
+
+void broker_run_due(struct broker *broker)
+{
+        agenda_run(&broker->agenda, broker->now, broker);
+}
+
+/* News were lost: every watched region is looked at. The list is walked by watch, since looking may free regions. */
+static void look_at_all(struct broker *broker)
+{
+        struct environment *environment;
+        uint64_t id = 0;
+
+        while ((environment = registry_after(&broker->registry, id))) {
+                id = environment->id;
+                if (!environment->in_doubt)
+                        continue;
+                environment->look_interval = 0;
+                reclaim_consider(broker, environment);
+        }
+}
+
+void broker_run_watch(struct broker *broker)
+{
+        struct region *region;
+        int wd;
+
+        while ((wd = watch_next(&broker->watch)) != WATCH_NONE) {
+                if (wd == WATCH_LOST) {
+                        look_at_all(broker);
+                        continue;
+                }
+                region = registry_find_watched(&broker->registry, wd);
+                if (region)
+                        reclaim_look_again(broker, region);
+        }
+}
+
+/* --- processes and sessions -------------------------------------------------------------------------------------- */
+
+struct process *broker_retain_process(struct process *process)
+{
+        process->references++;
+        return process;
+}
+
+static void free_process(struct broker *broker, struct process *process)
+{
+        registry_remove_process(&broker->registry, process);
+        if (process->alive)
+                deaths_remove(&broker->deaths, process);
+        close_fd(process->pidfd);
+        free(process);
+}
+
+void broker_release_process(struct broker *broker, struct process *process)
+{
+        if (process && --process->references == 0)
+                free_process(broker, process);
+}
+
+/* The process of an identity, known already or new, with a reference for the caller. Takes the pidfd over where it is
+ * new. */
+static int find_or_add_process(struct broker *broker, struct identity *identity, struct process **ret)
+{
+        struct process *process = registry_find_process(&broker->registry, identity->id);
+        int r;
+
+        if (process && !process->alive)
+                return -ESRCH; /* it called before it died; its death was dealt with, and will not be told again */
+        if (process) {
+                /* it may have executed another program since */
+                memcpy(process->command, identity->command, sizeof(process->command));
+                *ret = broker_retain_process(process);
+                return 0;
+        }
+        process = calloc(1, sizeof(*process));
+        if (!process)
+                return -ENOMEM;
+        process->id = identity->id;
+        process->pid = identity->pid;
+        process->uid = identity->uid;
+        memcpy(process->command, identity->command, sizeof(process->command));
+        process->pidfd = identity->pidfd;
+        r = deaths_add(&broker->deaths, process);
+        if (r < 0) {
+                free(process);
+                return r;
+        }
+        identity->pidfd = -1;
+        process->alive = true;
+        LIST_INIT(&process->peers);
+        LIST_INIT(&process->created);
+        registry_add_process(&broker->registry, process);
+        *ret = broker_retain_process(process);
+        return 0;
+}
+
+static int check_sessions(struct broker *broker, const struct account *account, struct refusal *refusal)
+{
+        const struct limits *limits = &broker->settings.limits;
+        int r = quota_check("sessions", broker->registry.n_sessions, 1, limits->sessions, refusal);
+
+        if (r == 0)
+                r = quota_check("sessionsPerUser", account->sessions, 1, limits->sessions_per_user, refusal);
+        if (r != 0)
+                broker->counters.sessions_refused++;
+        return r;
+}
+
+static int connect_peer(struct broker *broker, struct identity *identity, uint64_t connection, struct peer *peer,
+                        struct refusal *refusal)
+{
+        struct account *account = registry_account(&broker->registry, identity->uid);
+        struct process *process;
+        int r;
+
+        if (!account)
+                return -ENOMEM;
+        r = check_sessions(broker, account, refusal);
+        if (r == 0)
+                r = find_or_add_process(broker, identity, &process);
+        if (r != 0) {
+                registry_release_account(&broker->registry, account);
+                return r;
+        }
+        *peer = (struct peer){
+                .connection = connection,
+                .process = process,
+                .uid = identity->uid,
+                .gid = identity->gid,
+                .groups = take_ptr(identity->groups),
+                .n_groups = identity->n_groups,
+                .account = account,
+        };
+        LIST_INIT(&peer->members);
+        LIST_INSERT_HEAD(&process->peers, peer, in_process);
+        account->sessions++;
+        broker->registry.n_sessions++;
+        broker->counters.sessions++;
+        return 0;
+}
+
+int broker_connect(struct broker *broker, struct identity *identity, uint64_t connection, struct peer *peer,
+                   struct refusal *refusal)
+{
+        int r = connect_peer(broker, identity, connection, peer, refusal);
+
+        identity_deinit(identity);
+        return r;
+}
+
+void broker_disconnect(struct broker *broker, struct peer *peer, bool died)
+{
+        struct account *account = peer->account;
+
+        while (!LIST_EMPTY(&peer->members))
+                lifecycle_leave(broker, LIST_FIRST(&peer->members), died);
+        LIST_REMOVE(peer, in_process);
+        broker_release_process(broker, peer->process);
+        free(peer->groups);
+        account->sessions--;
+        broker->registry.n_sessions--;
+        registry_release_account(&broker->registry, account);
+}
+
+struct process *broker_next_death(struct broker *broker)
+{
+        struct process *process = deaths_next(&broker->deaths);
+
+        if (!process)
+                return NULL;
+        process->alive = false;
+        deaths_read_exit(process);
+        broker->counters.deaths++;
+        return broker_retain_process(process); /* until it is buried */
+}
+
+void broker_bury(struct broker *broker, struct process *process)
+{
+        struct environment *environment, *next;
+
+        process->pidfd = close_fd(process->pidfd);
+        for (environment = LIST_FIRST(&process->created); environment; environment = next) {
+                next = LIST_NEXT(environment, in_process);
+                if (environment->state != STATE_RETIRED && environment->lifetime == LIFETIME_CREATOR)
+                        lifecycle_retire(broker, environment, "creator, its creator is gone");
+                else
+                        reclaim_consider(broker, environment);
+        }
+        broker_release_process(broker, process);
+}
