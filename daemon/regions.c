@@ -1,0 +1,219 @@
+/* The verbs for single regions: AddRegion, Attach, Detach, DeleteRegion. */
+
+#include "daemon/core/policy.h"
+#include "daemon/creation.h"
+#include "daemon/definition.h"
+#include "daemon/events.h"
+#include "daemon/granting.h"
+#include "daemon/host/control.h"
+#include "daemon/host/memory.h"
+#include "daemon/lifecycle.h"
+#include "daemon/reclaim.h"
+#include "proto/util.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int refuse_region(struct request *request, const struct environment *environment, const char *region,
+                         enum refusal_code code)
+{
+        request->refusal.name = environment->name;
+        request->refusal.region = region;
+        return refuse(&request->refusal, code);
+}
+
+static int grant_one(struct broker *broker, struct request *request, struct environment *environment,
+                     struct region *region, enum access access, struct grant *ret)
+{
+        struct grant grant = { .region = region, .fd = -1 };
+        struct granting granting;
+        int r;
+
+        r = granting_plan(broker, request, environment, access, &grant, 1, &granting);
+        if (r != 0) {
+                close_fd(grant.fd);
+                return r;
+        }
+        granting_apply(broker, &granting);
+        *ret = grant;
+        return 0;
+}
+
+int broker_add_region(struct broker *broker, struct request *request, const struct add_region_args *args,
+                      struct grant *ret)
+{
+        struct environment *environment;
+        struct member *member;
+        struct region *region;
+        int r;
+
+        r = granting_find_member(broker, request, args->environment, &environment, &member);
+        if (r != 0)
+                return r;
+        if (!policy_may_access(request->peer, environment, ACCESS_WRITE))
+                return refuse(&request->refusal, REFUSED_PERMISSION);
+        if (!lifecycle_is_open_to(environment, member))
+                return lifecycle_refuse(request, environment);
+        if (environment_find_region(environment, args->region->name))
+                return refuse_region(request, environment, args->region->name, REFUSED_REGION_EXISTS);
+        r = definition_check_region(broker, request, environment, args->region);
+        if (r != 0)
+                return r;
+        r = creation_make_region(broker, request, environment, args->region, &region);
+        if (r != 0)
+                return r;
+        registry_add_region(&broker->registry, environment, region);
+        r = grant_one(broker, request, environment, region, ACCESS_WRITE, ret);
+        if (r != 0)
+                reclaim_region(broker, region);
+        else
+                events_note(broker, EVENT_KIND_REGION_ADDED, environment, region->name, request->peer->process, NULL,
+                            region->size);
+        return r;
+}
+
+int broker_attach(struct broker *broker, struct request *request, const struct attach_args *args, struct grant *ret)
+{
+        enum access access = args->access ? args->access : ACCESS_WRITE;
+        struct environment *environment;
+        struct member *member;
+        struct region *region;
+        int r;
+
+        r = granting_find_member(broker, request, args->environment, &environment, &member);
+        if (r != 0)
+                return r;
+        if (!policy_may_access(request->peer, environment, access))
+                return refuse(&request->refusal, REFUSED_PERMISSION);
+        region = environment_find_region(environment, args->region);
+        if (!region)
+                return refuse_region(request, environment, args->region, REFUSED_NO_REGION);
+        /* what was removed by force is still there for its members */
+        if (environment->state != STATE_RETIRED && !lifecycle_is_open_to(environment, member))
+                return lifecycle_refuse(request, environment);
+        r = grant_one(broker, request, environment, region, access, ret);
+        if (r == 0)
+                events_note(broker, EVENT_KIND_ATTACHED, environment, region->name, request->peer->process, NULL, -1);
+        return r;
+}
+
+/* By name among what the member has: one that was deleted under it is found here alone. */
+static struct attachment *find_attachment(const struct member *member, const char *name)
+{
+        struct attachment *attachment;
+
+        LIST_FOREACH(attachment, &member->attachments, in_member)
+                if (strcmp(attachment->region->name, name) == 0)
+                        return attachment;
+        return NULL;
+}
+
+static int find_left(struct broker *broker, struct request *request, const struct detach_args *args,
+                     struct environment **ret_environment, struct member **ret_member)
+{
+        struct member *member;
+
+        if (!args->id)
+                return granting_find_member(broker, request, args->environment, ret_environment, ret_member);
+        member = granting_find_member_by_id(broker, request, args->id);
+        if (!member) {
+                request->refusal.name = args->environment;
+                return refuse(&request->refusal, REFUSED_NOT_ATTACHED);
+        }
+        *ret_environment = member->environment;
+        *ret_member = member;
+        return 0;
+}
+
+int broker_detach(struct broker *broker, struct request *request, const struct detach_args *args)
+{
+        struct environment *environment;
+        struct attachment *attachment;
+        struct member *member;
+        struct region *region;
+        int r;
+
+        r = find_left(broker, request, args, &environment, &member);
+        if (r != 0)
+                return r;
+        if (args->region) {
+                attachment = find_attachment(member, args->region);
+                if (!attachment)
+                        return refuse_region(request, environment, args->region, REFUSED_NOT_ATTACHED);
+                events_note(broker, EVENT_KIND_DETACHED, environment, args->region, request->peer->process, NULL, -1);
+                lifecycle_let_go(broker, attachment, true);
+                return 0;
+        }
+        while ((attachment = LIST_FIRST(&member->attachments)))
+                lifecycle_let_go(broker, attachment, true);
+        TAILQ_FOREACH(region, &environment->regions, in_environment)
+                region->privately_held = false; /* also those it had not asked for */
+        lifecycle_leave(broker, member, false);
+        return 0;
+}
+
+/* Deleted under its holders, a region lives on in a retired environment that has nothing but it. */
+static int exile(struct broker *broker, struct request *request, struct environment *environment, struct region *region)
+{
+        const struct definition nothing = { .mode = { true, environment->mode } };
+        struct environment *retired = environment_new(environment->name, &nothing, region->backing);
+        const char *operation;
+        int error;
+
+        if (!retired)
+                return -ENOMEM;
+        retired->control = control_new(&operation, &error);
+        if (!retired->control) {
+                environment_free(retired);
+                return -error;
+        }
+        retired->id = registry_next_id(&broker->registry);
+        retired->uid = environment->uid;
+        retired->gid = environment->gid;
+        retired->lifetime = environment->lifetime;
+        retired->created_usec = environment->created_usec;
+        retired->creator = broker_retain_process(environment->creator);
+        retired->account = environment->account;
+        retired->state = STATE_RETIRED;
+        retired->rule = "deleted by force while it was held";
+        retired->last_number = region->number - 1;
+
+        events_note(broker, EVENT_KIND_REGION_DELETED, environment, region->name, request->peer->process,
+                    "by force while it was held; it goes with its last holder", region->size);
+        registry_add_nameless(&broker->registry, retired);
+        if (region->memory && region->n_attachments > 0)
+                memory_keep(region->memory);
+        if (region->memory)
+                memory_unname(region->memory);
+        registry_remove_region(&broker->registry, region);
+        registry_add_region(&broker->registry, retired, region);
+        reclaim_consider(broker, retired);
+        return 0;
+}
+
+int broker_delete_region(struct broker *broker, struct request *request, const struct delete_region_args *args)
+{
+        struct environment *environment = broker_find(broker, args->environment);
+        struct region *region;
+
+        if (!environment || !policy_may_see(request->peer, environment)) {
+                request->refusal.name = args->environment;
+                return refuse(&request->refusal, REFUSED_NO_ENVIRONMENT);
+        }
+        if (!policy_may_access(request->peer, environment, ACCESS_WRITE))
+                return refuse(&request->refusal, REFUSED_PERMISSION);
+        region = environment_find_region(environment, args->region);
+        if (!region)
+                return refuse_region(request, environment, args->region, REFUSED_NO_REGION);
+        if (reclaim_is_proven(broker, region)) {
+                events_note(broker, EVENT_KIND_REGION_DELETED, environment, region->name, request->peer->process,
+                            "on request", region->size);
+                reclaim_region(broker, region);
+                return 0;
+        }
+        if (args->force.value)
+                return exile(broker, request, environment, region);
+        request->refusal.environment = environment;
+        request->refusal.region = region->name;
+        return refuse(&request->refusal, REFUSED_BUSY);
+}
