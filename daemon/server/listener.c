@@ -1,0 +1,58 @@
+/* Sockets in the file system. */
+
+#include "daemon/server/listener.h"
+
+#include "proto/util.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+static int make_address(const char *path, struct sockaddr_un *ret)
+{
+        *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        if (strlen(path) >= sizeof(ret->sun_path))
+                return -ENAMETOOLONG;
+        strcpy(ret->sun_path, path);
+        return 0;
+}
+
+/* A socket file is left behind by one who was killed: nobody listens there. */
+static bool is_stale(const struct sockaddr_un *address)
+{
+        owned(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        struct stat st;
+
+        return fd >= 0 && lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+               connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
+}
+
+static int bind_address(int fd, const struct sockaddr_un *address, mode_t mode)
+{
+        mode_t before = umask(~mode & 0777); /* so that the file never stands there with another mode */
+        int r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+
+        if (r == -EADDRINUSE && is_stale(address) && unlink(address->sun_path) == 0)
+                r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+        umask(before);
+        return r;
+}
+
+int listener_open(const char *path, bool open_to_all)
+{
+        owned(closep) int fd = -1;
+        struct sockaddr_un address;
+        int r = make_address(path, &address);
+
+        if (r < 0)
+                return r;
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        r = bind_address(fd, &address, open_to_all ? 0666 : 0600);
+        if (r < 0)
+                return r;
+        return listen(fd, SOMAXCONN) < 0 ? -errno : take_fd(fd);
+}

@@ -1,0 +1,246 @@
+/* A session is driven by steps: each event of the loop only says that there may be something to do, and session_step() then
+ * reads, answers and sends until it would block. What it waits for next is read off its state in update_poll(). */
+
+#include "daemon/server/session.h"
+
+#include "daemon/log.h"
+#include "daemon/server/dispatch.h"
+#include "daemon/server/server.h"
+#include "proto/util.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum {
+        CALLS_A_STEP = 64,         /* calls of one session that are answered before others have their turn */
+        HANG_UP_USEC = 250 * 1000, /* how long a hang-up may be the first sign of a death */
+};
+
+static void on_closed(uv_handle_t *handle)
+{
+        free(container_of((uv_poll_t *)handle, struct session, poll));
+}
+
+void session_end(struct session *session, bool died)
+{
+        struct broker *broker = session->server->broker;
+
+        session->exchange = exchange_free(session->exchange);
+        agenda_cancel(&broker->agenda, &session->stall);
+        broker_disconnect(broker, &session->peer, died);
+        LIST_REMOVE(session, in_server);
+        uv_close((uv_handle_t *)&session->poll, on_closed);
+        stream_deinit(&session->stream);
+}
+
+bool session_is_congested(const struct session *session)
+{
+        return session->stream.n_output > (size_t)session->server->broker->settings.limits.output_bytes;
+}
+
+int session_send(struct session *session, struct text *text, struct fdset *fds)
+{
+        size_t n;
+        char *message;
+
+        if (text_failed(text)) {
+                text_clear(text);
+                if (fds)
+                        fdset_clear(fds);
+                return -ENOMEM;
+        }
+        message = text_take(text, &n);
+        return stream_queue(&session->stream, message, n, fds);
+}
+
+/* --- one step ---------------------------------------------------------------------------------------------------- */
+
+/* What is read next, if anything: false when there is nothing to do but wait. */
+static bool read_call(struct session *session)
+{
+        owned(fdset_clear) struct fdset fds = {};
+        owned(freep) char *text = NULL;
+        struct call *call;
+        size_t n;
+        int r;
+
+        if (session->input_ended)
+                return false;
+        r = stream_read(&session->stream, &text, &n, &fds);
+        if (r == STREAM_AGAIN)
+                return false;
+        if (r == STREAM_MESSAGE)
+                r = call_parse(text, n, &fds, &call);
+        else if (r == STREAM_END)
+                session->input_ended = true;
+        if (r < 0) {
+                log_debug("session of %s (pid %d) sent what is not Varlink: %s", session->peer.process->command,
+                          (int)session->peer.process->pid, strerror(-r));
+                session->input_ended = true; /* earlier answers still go out */
+        }
+        if (session->input_ended)
+                return false;
+        call->refused_fds = session->stream.input_refused_fds;
+        session->exchange = dispatch_begin(session, session->server->broker, call);
+        return true;
+}
+
+/* Goes on with the call at hand, or takes the next; false when there is nothing to do but wait. */
+static bool advance(struct session *session)
+{
+        if (session_is_congested(session))
+                return false;
+        if (!session->exchange)
+                return read_call(session);
+        if (!session->exchange->streaming)
+                return false; /* parked: it is asked again by the server */
+        if (dispatch_continue(session->exchange))
+                session->exchange = exchange_free(session->exchange);
+        return true;
+}
+
+/* A peer that takes nothing for long is given up: the answers it does not read are memory that others need. */
+static void on_stall(struct agenda_item *item, void *data)
+{
+        struct session *session = container_of(item, struct session, stall);
+
+        (void)data;
+        if (!session->hung_up)
+                log_info("session of %s (pid %d) does not read its answers; disconnected",
+                         session->peer.process->command, (int)session->peer.process->pid);
+        session_end(session, false);
+}
+
+/* Sends what can be sent; false when the peer is gone. */
+static bool flush(struct session *session)
+{
+        struct broker *broker = session->server->broker;
+        size_t before = session->stream.n_output;
+        int r = stream_flush(&session->stream);
+
+        if (r < 0)
+                return false;
+        if (r == STREAM_DONE)
+                agenda_cancel(&broker->agenda, &session->stall);
+        else if (session->stall.at == 0 || session->stream.n_output < before)
+                agenda_set(&broker->agenda, &session->stall, broker->now + broker->settings.limits.stall_usec);
+        return true;
+}
+
+static void on_event(uv_poll_t *poll, int status, int events);
+
+/* Its call waits for others; nothing is read meanwhile. */
+static bool is_parked(const struct session *session)
+{
+        return session->exchange && !session->exchange->streaming;
+}
+
+static void update_poll(struct session *session)
+{
+        bool parked = is_parked(session);
+        int events = 0;
+
+        if (session->stream.n_output > 0 || (session->exchange && !parked))
+                events |= UV_WRITABLE;
+        if (!session->exchange && !session->input_ended && !session_is_congested(session))
+                events |= UV_READABLE;
+        if (parked && !session->half_closed)
+                events |= UV_DISCONNECT;
+        if (events)
+                uv_poll_start(&session->poll, events, on_event);
+        else
+                uv_poll_stop(&session->poll); /* its call is parked; its process is followed all the same */
+}
+
+/* Its connection is over. A process that dies hangs up a moment before its pidfd tells of the death: one that left
+ * something behind is given that moment, so that a death is not taken for an orderly leave. */
+void session_hang_up(struct session *session)
+{
+        struct broker *broker = session->server->broker;
+
+        if (LIST_EMPTY(&session->peer.members)) {
+                session_end(session, false);
+                return;
+        }
+        if (session->half_closed)
+                server_forget_hang_up(session->server, session);
+        session->hung_up = session->input_ended = true;
+        session->exchange = exchange_free(session->exchange);
+        uv_poll_stop(&session->poll);
+        shutdown(session->stream.fd, SHUT_RDWR);
+        agenda_set(&broker->agenda, &session->stall, broker->now + HANG_UP_USEC);
+}
+
+void session_step(struct session *session)
+{
+        for (int i = 0; i < CALLS_A_STEP && advance(session); i++)
+                ;
+        if (!flush(session) || (session->input_ended && !session->exchange && session->stream.n_output == 0))
+                session_hang_up(session);
+        else
+                update_poll(session);
+}
+
+void session_hear_out(struct session *session)
+{
+        for (int i = 0; i < CALLS_A_STEP && advance(session); i++)
+                ;
+}
+
+/* While a call is parked nothing is read, so that a peer which has gone is not seen there. One that has only shut down its
+ * side still wants its answer. */
+static bool has_left(struct session *session)
+{
+        struct pollfd pollfd = { .fd = session->stream.fd };
+
+        poll(&pollfd, 1, 0);
+        if (pollfd.revents & (POLLHUP | POLLERR))
+                return true;
+        session->half_closed = true;
+        server_await_hang_up(session->server, session);
+        return false;
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+        struct session *session = container_of(poll, struct session, poll);
+
+        server_tick(session->server);
+        if (is_parked(session) && (status < 0 || events & UV_DISCONNECT) && has_left(session))
+                session_hang_up(session);
+        else
+                session_step(session);
+}
+
+/* --- beginning --------------------------------------------------------------------------------------------------- */
+
+int session_new(struct server *server, int fd, struct identity *identity, struct refusal *refusal)
+{
+        struct session *session = calloc(1, sizeof(*session));
+        int r;
+
+        if (!session) {
+                identity_deinit(identity);
+                return -ENOMEM;
+        }
+        r = broker_connect(server->broker, identity, ++server->last_connection, &session->peer, refusal);
+        if (r != 0) {
+                free(session);
+                return r;
+        }
+        r = uv_poll_init(server->loop, &session->poll, fd);
+        if (r < 0) {
+                broker_disconnect(server->broker, &session->peer, false);
+                free(session);
+                return r; /* libuv's errors are errno values */
+        }
+        session->server = server;
+        session->stall.on_due = on_stall;
+        stream_init(&session->stream, fd, MESSAGE_MAX);
+        session->stream.takes_fds = false; /* no call takes any, and peers could pile them up in unfinished messages */
+        LIST_INSERT_HEAD(&server->sessions, session, in_server);
+        update_poll(session);
+        return 0;
+}
