@@ -1,0 +1,200 @@
+/* Options, directories, sockets; build, run, unwind. */
+
+#include "daemon/broker.h"
+#include "daemon/host/lock.h"
+#include "daemon/log.h"
+#include "daemon/options.h"
+#include "daemon/server/listener.h"
+#include "daemon/server/server.h"
+#include "proto/util.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <uv.h>
+
+struct daemon {
+        struct options options;
+        int lock; /* held while we live: one broker for one runtime directory */
+        int listening[LISTEN_MAX];
+        unsigned n_listening;
+        uv_loop_t loop;
+        struct broker broker;
+        struct server server;
+};
+
+static int fail(const char *what, const char *which, int r)
+{
+        log_error("%s %s: %s", what, which, strerror(-r));
+        return r;
+}
+
+/* Whoever else could write there could put something under our names. */
+static int check_directory(const char *path)
+{
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return fail("cannot use directory", path, -errno);
+        if (!S_ISDIR(st.st_mode))
+                return fail("cannot use directory", path, -ENOTDIR);
+        if (st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+                return 0;
+        log_error(
+                "directory %s has to belong to uid %u and be writable by nobody else; it belongs to uid %u with mode %04o",
+                path, geteuid(), st.st_uid, st.st_mode & 07777);
+        return -EPERM;
+}
+
+/* Those above it, too: a new user has no ~/.local/state yet. */
+static int make_parents(const char *path, mode_t mode)
+{
+        owned(freep) char *copy = strdup(path);
+
+        if (!copy)
+                return -ENOMEM;
+        for (char *slash = strchr(copy + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+                *slash = '\0';
+                if (mkdir(copy, mode) < 0 && errno != EEXIST)
+                        return fail("cannot make directory", copy, -errno);
+                *slash = '/';
+        }
+        return 0;
+}
+
+static int make_directory(const char *path, mode_t mode)
+{
+        if (mkdir(path, mode) < 0 && errno != EEXIST)
+                return fail("cannot make directory", path, -errno);
+        return check_directory(path);
+}
+
+/* Every session and every environment costs descriptors. */
+static void raise_descriptor_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void ignore_signals(void)
+{
+        signal(SIGPIPE, SIG_IGN);
+        signal(SIGIO, SIG_IGN); /* a lease that was asked for as a proof was broken in that moment */
+}
+
+static int lock_directory(struct daemon *daemon)
+{
+        const char *directory = daemon->options.runtime_directory;
+        pid_t holder = 0;
+
+        daemon->lock = lock_take(directory, &holder);
+        if (daemon->lock == -EBUSY) {
+                log_error("another region-broker (pid %d) uses %s; stop it first, or name another directory with "
+                          "--runtime-directory",
+                          (int)holder, directory);
+                return -EBUSY;
+        }
+        return daemon->lock < 0 ? fail("cannot lock", directory, daemon->lock) : 0;
+}
+
+static int open_sockets(struct daemon *daemon)
+{
+        const struct options *options = &daemon->options;
+        int fd;
+
+        for (unsigned i = 0; i < options->n_listen; i++) {
+                fd = listener_open(options->listen[i], options->system);
+                if (fd == -EADDRINUSE)
+                        log_error("another program answers at %s", options->listen[i]);
+                if (fd < 0)
+                        return fail("cannot listen on", options->listen[i], fd);
+                daemon->listening[daemon->n_listening++] = fd;
+        }
+        return 0;
+}
+
+static int prepare(struct daemon *daemon)
+{
+        const struct options *options = &daemon->options;
+        int r;
+
+        ignore_signals();
+        raise_descriptor_limit();
+        r = make_directory(options->runtime_directory, options->system ? 0755 : 0700);
+        if (r == 0 && !options->system)
+                r = make_parents(options->state_directory, 0700);
+        if (r == 0)
+                r = make_directory(options->state_directory, 0700);
+        if (r == 0)
+                r = lock_directory(daemon);
+        return r == 0 ? open_sockets(daemon) : r;
+}
+
+/* Until a signal ends it; then until the last thread has given back what it was given. */
+static int run(struct daemon *daemon)
+{
+        int r = server_init(&daemon->server, &daemon->loop, &daemon->broker, daemon->listening, daemon->n_listening);
+
+        if (r == 0) {
+                for (unsigned i = 0; i < daemon->options.n_listen; i++)
+                        log_notice("listening on %s", daemon->options.listen[i]);
+                uv_run(&daemon->loop, UV_RUN_DEFAULT);
+        }
+        server_stop(&daemon->server);
+        uv_run(&daemon->loop, UV_RUN_DEFAULT);
+        return r;
+}
+
+static int serve(struct daemon *daemon)
+{
+        const struct broker_settings settings = {
+                .limits = daemon->options.limits,
+                .socket = daemon->options.listen[0],
+                .state_directory = daemon->options.state_directory,
+                .give_back = server_give_back,
+                .give_back_data = &daemon->loop,
+        };
+        int r = uv_loop_init(&daemon->loop);
+
+        if (r < 0)
+                return fail("cannot make", "the loop", r);
+        r = broker_init(&daemon->broker, &settings);
+        if (r == 0) {
+                r = run(daemon);
+                if (r < 0)
+                        fail("cannot start", "serving", r);
+                broker_deinit(&daemon->broker);
+                server_finish(&daemon->server);
+        } else {
+                fail("cannot make", "the broker", r);
+        }
+        uv_loop_close(&daemon->loop);
+        uv_library_shutdown();
+        return r;
+}
+
+int main(int argc, char **argv)
+{
+        struct daemon daemon = { .lock = -1 };
+        int r = options_read(&daemon.options, argc, argv);
+
+        if (r == 0) {
+                log_set_level(daemon.options.log_level);
+                r = prepare(&daemon);
+                if (r == 0)
+                        r = serve(&daemon);
+                for (unsigned i = 0; i < daemon.n_listening; i++)
+                        unlink(daemon.options.listen[i]);
+                close_fd(daemon.lock);
+        } else if (r > 0) {
+                r = 0;
+        }
+        options_deinit(&daemon.options);
+        return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

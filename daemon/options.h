@@ -1,0 +1,25 @@
+#pragma once
+
+#include "daemon/core/limits.h"
+#include "daemon/log.h"
+
+#include <stdbool.h>
+
+enum { LISTEN_MAX = 8 };
+
+/* What the command line and the environment ask for. */
+struct options {
+        bool system; /* for all users of the machine; else for one */
+        const char *listen[LISTEN_MAX];
+        unsigned n_listen;
+        char *runtime_directory; /* owned, as the ones below; where the socket is by default */
+        char *state_directory;
+        char *default_socket;
+        enum log_level log_level;
+        struct limits limits;
+};
+
+/* Reads them all. 0: go on; 1: done, help or version were asked for and printed; -EINVAL: wrong, and said so on standard
+ * error; -ENOMEM. */
+int options_read(struct options *options, int argc, char **argv);
+void options_deinit(struct options *options);
