@@ -1,0 +1,14 @@
+#pragma once
+
+/* The control page of an environment as this process sees it: mapped for reading, written by the broker. */
+
+#include "client/libregion.h"
+
+#include "proto/control.h"
+#include "proto/fdset.h"
+
+/* Maps the page that came with an answer, taking its descriptor out of `fds`. REGION_E_PROTOCOL: it is no control page,
+ * or one that could be cut off below us, or of another version. `name`: of the environment, for sentences. */
+enum region_result health_map(const char *name, int64_t index, struct fdset *fds, const struct control_page **ret);
+/* Takes NULL. */
+void health_unmap(const struct control_page *page);

@@ -1,0 +1,144 @@
+/* The options of libregion.h as the parameters of the contract. What the broker sees it may judge; here only that is
+ * refused which would not arrive as it was meant. */
+
+#include "client/environment.h"
+
+#include "client/failure.h"
+
+#include "proto/util.h"
+
+static bool is_zero(const uint64_t *reserved, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                if (reserved[i] != 0)
+                        return false;
+        return true;
+}
+
+static enum region_result note_reserved(const char *type)
+{
+        return failure_note(REGION_E_INVALID, "the reserved fields of struct %s are not zero; initialise it", type);
+}
+
+/* 0 is the default, which is not said. */
+static struct opt_int unless_zero(int64_t value)
+{
+        return (struct opt_int){ .given = value != 0, .value = value };
+}
+
+static struct opt_bool if_true(bool value)
+{
+        return (struct opt_bool){ .given = value, .value = value };
+}
+
+enum region_result spec_init(struct spec *spec, const struct region_spec *region)
+{
+        if (!is_zero(region->reserved, array_size(region->reserved)))
+                return note_reserved("region_spec");
+        if (region->size > INT64_MAX)
+                return failure_note(REGION_E_INVALID, "the size of region '%s' is more than there can be",
+                                    region->name ? region->name : "?");
+        *spec = (struct spec){
+                .name = region->name,
+                .type = region->type,
+                .size = (int64_t)region->size,
+                .backing = (enum backing)region->backing,
+        };
+        return REGION_OK;
+}
+
+static enum region_result fill_specs(struct struct_array *specs, const struct region_env_options *options,
+                                     struct arena *arena)
+{
+        struct spec *items = arena_alloc(arena, options->n_regions, sizeof(*items));
+        enum region_result r;
+
+        if (!items)
+                return failure_note_memory();
+        for (size_t i = 0; i < options->n_regions; i++) {
+                r = spec_init(&items[i], &options->regions[i]);
+                if (r != REGION_OK)
+                        return r;
+        }
+        *specs = (struct struct_array){ .given = true, .n = options->n_regions, .items = items };
+        return REGION_OK;
+}
+
+/* Whether there is anything to create, or to compare with. */
+static bool defines(const struct region_env_options *o)
+{
+        return o->create == REGION_CREATE_IF_ABSENT || o->create == REGION_CREATE_ALWAYS || o->backing || o->home ||
+               o->region_directory || o->shm_key || o->mode || o->group || o->lifetime || o->linger_usec ||
+               o->recovery || o->schema || o->sparse || o->lock || o->huge_pages || o->n_regions > 0;
+}
+
+static enum region_result fill_definition(struct definition *definition, const struct region_env_options *options,
+                                          struct arena *arena)
+{
+        *definition = (struct definition){
+                .backing = (enum backing)options->backing,
+                .home = options->home,
+                .region_directory = options->region_directory,
+                .shm_key = unless_zero(options->shm_key),
+                .mode = unless_zero(options->mode),
+                .group = options->group,
+                .lifetime = (enum lifetime)options->lifetime,
+                .linger_usec = unless_zero(options->linger_usec),
+                .recovery = if_true(options->recovery),
+                .schema = options->schema,
+                .reserve = { .given = options->sparse, .value = false },
+                .lock = if_true(options->lock),
+                .huge_pages = if_true(options->huge_pages),
+        };
+        return fill_specs(&definition->regions, options, arena);
+}
+
+static enum region_result fill_only(struct string_array *only, const struct region_env_options *options,
+                                    struct arena *arena)
+{
+        const char **items = arena_alloc(arena, options->n_only, sizeof(*items));
+
+        if (!items)
+                return failure_note_memory();
+        for (size_t i = 0; i < options->n_only; i++)
+                items[i] = options->only[i];
+        *only = (struct string_array){ .given = true, .n = options->n_only, .items = items };
+        return REGION_OK;
+}
+
+static enum region_result fill_wait(struct request *request, int64_t wait_usec)
+{
+        if (wait_usec < 0 && wait_usec != REGION_NO_WAIT)
+                return failure_note(REGION_E_INVALID, "wait_usec is neither a time, nor 0, nor REGION_NO_WAIT");
+        request->wait_usec = wait_usec == 0 ? WAIT_FOREVER : wait_usec == REGION_NO_WAIT ? 0 : wait_usec;
+        request->args.wait_usec = (struct opt_int){ .given = wait_usec != 0, .value = request->wait_usec };
+        return REGION_OK;
+}
+
+enum region_result request_init(struct request *request, const char *name, const struct region_env_options *options,
+                                struct arena *arena)
+{
+        static const struct region_env_options defaults;
+        enum region_result r;
+
+        if (!options)
+                options = &defaults;
+        if (!is_zero(options->reserved, array_size(options->reserved)))
+                return note_reserved("region_env_options");
+
+        *request = (struct request){
+                .args = {
+                        .environment = name,
+                        .create = (enum create)options->create,
+                        .access = options->access ? (enum access)options->access : ACCESS_WRITE,
+                },
+        };
+        r = fill_wait(request, options->wait_usec);
+        if (r == REGION_OK && options->only)
+                r = fill_only(&request->args.regions, options, arena);
+        if (r == REGION_OK && defines(options)) {
+                r = fill_definition(&request->definition, options, arena);
+                request->args.definition = &request->definition;
+        }
+        return r;
+}
