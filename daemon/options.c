@@ -42,7 +42,7 @@ static void print_help(void)
              "  --state-directory DIR    file regions of environments without a home\n"
              "  --log-level LEVEL        error, warning, notice, info (default) or debug\n"
              "  --limit NAME=VALUE       a limit of those below\n"
-             "  --version, --help\n"
+             "  --version, -h, --help\n"
              "\n"
              "Limits, with their defaults:");
         for (unsigned i = 0; i < n_limits; i++)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is written for readers agrees with the code: manual pages with libregion.h.
+"""What is written for readers agrees with the code: manual pages with libregion.h and the command lines.
 
     BUILD=build tests/manual.py [-v] [Class.test]
 
@@ -19,12 +19,18 @@ import unittest
 SOURCE = os.path.abspath(os.environ.get("SOURCE", os.path.join(os.path.dirname(__file__), "..")))
 BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
 CC = shlex.split(os.environ.get("CC", "cc"))
+BROKER = os.path.join(BUILD, "daemon/region-broker")
+REGIONCTL = os.path.join(BUILD, "client/ctl/regionctl")
 
 
 @functools.cache
 def read(path):
     with open(os.path.join(SOURCE, path), encoding="utf-8") as file:
         return file.read()
+
+
+def said_by(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
 def without_comments(c):
@@ -126,6 +132,36 @@ class Library(unittest.TestCase):
             if any(declared.startswith("enum region_result ") for declared in prototypes(page.c).values()):
                 self.assertIn("ERRORS", page.sections, page.path)
                 self.assertIn("RETURN VALUE", page.sections, page.path)
+
+
+class Programs(unittest.TestCase):
+    """What the pages say of the command lines."""
+
+    def options(self, help_text):
+        """The long options with the names of their values, and the letters."""
+        lines = [re.split(r"\s{2,}(?!-)", line.strip())[0] for line in help_text.splitlines()
+                 if line.lstrip().startswith("-")]
+        return sorted(option for line in lines for option in re.findall(r"--?[a-z][a-z-]*(?:[= ][A-Z=]+)?", line))
+
+    def agree(self, help_text, page):
+        explained = "\n".join(page.entries("OPTIONS"))
+        self.assertEqual(sorted(re.findall(r"--?[a-z][a-z-]*(?:[= ][A-Z=]+)?", explained)), self.options(help_text))
+
+    def test_regionctl_has_the_options_of_its_page(self):
+        self.agree(said_by(REGIONCTL, "--help"), BY_FILE["regionctl.1"])
+
+    def test_region_broker_has_the_options_of_its_page(self):
+        self.agree(said_by(BROKER, "--help"), BY_FILE["region-broker.8"])
+
+    def test_regionctl_has_the_verbs_of_its_page(self):
+        verbs = re.findall(r"^  ([a-z]+) +(.*?)  ", said_by(REGIONCTL, "--help"), re.M)
+        self.assertEqual([f"{verb} {operands}".strip() for verb, operands in verbs],
+                         BY_FILE["regionctl.1"].entries("VERBS"))
+
+    def test_regionctl_has_the_exit_statuses_of_its_page(self):
+        said = said_by(REGIONCTL, "--help").split("Exit status:")[1]
+        self.assertEqual(re.findall(r"\b(\d) ", said),
+                         re.findall(r"^(\d+)\n\t", BY_FILE["regionctl.1"].sections["EXIT STATUS"], re.M))
 
 
 class References(unittest.TestCase):

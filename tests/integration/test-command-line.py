@@ -19,7 +19,6 @@ import tempfile
 import unittest
 
 BROKER = os.path.abspath(os.environ.get("REGION_BROKER", "build/daemon/region-broker"))
-SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 PATIENCE = 30  # seconds, for anything
 
 
@@ -90,15 +89,11 @@ class CommandLine(unittest.TestCase):
 
 
 class Information(CommandLine):
-    def test_help_has_every_option_of_the_manual_page_and_every_limit(self):
+    def test_help_has_every_limit(self):
         result = self.run_it("--help")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual(result.stdout, self.run_it("-h").stdout)
         self.assertLessEqual(max(map(len, result.stdout.splitlines())), 100)
-        with open(os.path.join(SOURCE, "man/region-broker.8.scd"), encoding="utf-8") as file:
-            manual = file.read()
-        described = set(re.findall(r"(--[a-z-]+)\*", "\n".join(re.findall(r"^\*-.*$", manual, re.M))))
-        self.assertEqual(set(re.findall(r"(--[a-z-]+)", result.stdout.split("Limits")[0])), described)
         with self.running(*self.directories):
             limits = ask(self.socket, "org.regionbroker.GetStatistics")["limits"]
         shown = dict(re.findall(r"^  (\w+) +(\d+)$", result.stdout.split("Limits")[1], re.M))

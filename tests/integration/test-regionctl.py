@@ -22,7 +22,6 @@ import unittest
 BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
 REGIONCTL = os.path.join(BUILD, "client/ctl/regionctl")
 BROKER = os.path.join(BUILD, "daemon/region-broker")
-SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 PATIENCE = 20  # seconds, for anything
 KEY = 0x5E000000 + (os.getpid() & 0x3FFFFF) * 4  # System V keys that another run of this test does not want
 
@@ -114,17 +113,6 @@ class CommandLine(WithoutBroker):
                      "Exit status: 0 done, 1 failed, 2", "7 the machine"):
             self.assertIn(word, text)
         self.assertLessEqual(max(map(len, text.splitlines())), 100)
-
-    def test_the_manual_page_and_help_have_the_same_options_and_verbs(self):
-        with open(os.path.join(SOURCE, "man/regionctl.1.scd")) as file:
-            manual = file.read()
-        text = self.works("--help")
-        verbs = re.findall(r"^  ([a-z]+) ", text, re.M)
-        described = set(re.findall(r"^\*([a-z]+)\*", manual.split("# OPTIONS")[0], re.M))
-        self.assertEqual(set(verbs), described - {"regionctl"})
-        options = set(re.findall(r" (--[a-z-]+)", text))
-        described = set(re.findall(r"(--[a-z-]+)\*", "\n".join(re.findall(r"^\*-.*$", manual, re.M))))
-        self.assertEqual(options, described)
 
     def test_version_needs_no_broker(self):
         self.assertRegex(self.works("version"), r"\Aregionctl \d+\.\d+\.\d+\n\Z")
