@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is written for readers agrees with the code: manual pages with libregion.h and the command lines.
+"""What is written for readers agrees with the code: manual pages with header, options, limits and constants.
 
     BUILD=build tests/manual.py [-v] [Class.test]
 
@@ -21,6 +21,35 @@ BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
 CC = shlex.split(os.environ.get("CC", "cc"))
 BROKER = os.path.join(BUILD, "daemon/region-broker")
 REGIONCTL = os.path.join(BUILD, "client/ctl/regionctl")
+
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "TiB": 1 << 40,
+         "ms": 1000, "s": 10**6, "seconds": 10**6, "day": 86400 * 10**6}
+
+# What is written of constants that nobody can set: where the constant is, and each sentence that tells its value.
+CONSTANTS = (
+    ("proto/message.h", "MESSAGE_MAX", "man/region-broker.8.scd", r"message is at most (\d+ KiB)"),
+    ("proto/message.h", "MESSAGE_MAX", "docs/protocol.md", r"A message, in either direction: (\d+ KiB)"),
+    ("proto/message.h", "MESSAGE_VALUES_MAX", "man/region-broker.8.scd", r"at most (\d+) JSON values"),
+    ("proto/message.h", "MESSAGE_VALUES_MAX", "docs/protocol.md", r"and (\d+) JSON values"),
+    ("proto/fdset.h", "FDSET_MAX", "docs/protocol.md", r"One reply carries up to (\d+) descriptors"),
+    ("proto/fdset.h", "FDSET_MAX", "docs/protocol.md", r"CMSG_SPACE\((\d+) \* 4\)"),
+    ("daemon/core/limits.h", "NAME_MAX_BYTES", "docs/protocol.md", r"A name has up to (\d+) bytes"),
+    ("daemon/core/limits.h", "NAME_MAX_BYTES", "man/region_last_error.3.scd", r"Names have up to (\d+) bytes"),
+    ("daemon/core/limits.h", "NAME_MAX_BYTES", "man/region_env_open.3.scd", r"own choice, up to (\d+) bytes"),
+    ("daemon/core/limits.h", "TYPE_MAX_BYTES", "man/region_env_open.3.scd", r"program's own, up to (\d+) bytes"),
+    ("daemon/core/limits.h", "TYPE_MAX_BYTES", "man/region_env_attach.3.scd", r"a type of more than (\d+) bytes"),
+    ("daemon/options.h", "LISTEN_MAX", "man/region-broker.8.scd", r"up to (\d+) times"),
+    ("daemon/log.h", "LOG_BURST", "docs/operation.md", r"More than (\d+) lines"),
+    ("daemon/log.h", "LOG_INTERVAL_USEC", "docs/operation.md", r"info and debug in (\d+ seconds)"),
+    ("daemon/creation.c", "FIRST_KEY", "docs/operation.md", r"with keys between (0x[0-9a-f]+)"),
+    ("daemon/creation.c", "LAST_KEY", "docs/operation.md", r"and (0x[0-9a-f]+) unless"),
+    ("daemon/server/session.c", "HANG_UP_USEC", "docs/operation.md", r"only after (\d+ ms)"),
+    ("daemon/server/explain.h", "EXPLAIN_EVENTS_MAX", "docs/operation.md", r"Explain tells them, (\d+) at most"),
+    ("daemon/server/explain.h", "EXPLAIN_EVENTS_MAX", "docs/protocol.md", r"`history` has up to (\d+) events"),
+    ("daemon/server/explain.h", "EXPLAIN_EVENTS_MAX", "man/region_list.3.scd", r"are the latest, (\d+) at most"),
+    ("daemon/server/report.h", "REPORT_ATTACHMENTS_MAX", "man/region_list.3.scd", r"They are (\d+) at most"),
+    ("client/session.c", "TIMEOUT_USEC", "man/region_broker_connect.3.scd", r"The default is (\d+ seconds)"),
+)
 
 
 @functools.cache
@@ -52,6 +81,16 @@ def structs(c):
     """Those that are defined in some C, by name: their fields."""
     return {name: squeezed(fields) for name, fields in
             re.findall(r"^struct (region_\w+) \{\n(.*?)^\}", without_comments(c), re.M | re.S)}
+
+
+def evaluate(expression):
+    """A whole number of C."""
+    return eval(expression, {"INT64_C": int, "INT64_MAX": 2**63 - 1})
+
+
+def quantity(text):
+    number, _, unit = text.partition(" ")
+    return int(number, 0) * UNITS[unit]
 
 
 class Page:
@@ -162,6 +201,36 @@ class Programs(unittest.TestCase):
         said = said_by(REGIONCTL, "--help").split("Exit status:")[1]
         self.assertEqual(re.findall(r"\b(\d) ", said),
                          re.findall(r"^(\d+)\n\t", BY_FILE["regionctl.1"].sections["EXIT STATUS"], re.M))
+
+
+class Figures(unittest.TestCase):
+    """Limits and constants."""
+
+    def test_the_limits_of_the_page_are_those_of_the_code(self):
+        rows = re.findall(r'^ +X\(\w+, "(\w+)", (.*), (.*), (.*)\) *\\?$', read("daemon/core/limits.h"), re.M)
+        wanted = {name: tuple(evaluate(figure) for figure in figures) for name, *figures in rows}
+        told = re.findall(r"^\*(\w+)\* \(default (\d+), from (\d+) to (\d+)\)$",
+                          BY_FILE["region-broker.8"].sections["LIMITS"], re.M)
+        self.assertEqual({name: tuple(map(int, figures)) for name, *figures in told}, wanted)
+
+    def test_defaults_in_words_are_those_in_figures(self):
+        limits = BY_FILE["region-broker.8"].sections["LIMITS"]
+        told = re.findall(r"\(default (\d+), [^\n]*\n\t[^*]*?The default is (\d+ \w+)\.", limits)
+        self.assertGreater(len(told), 0)
+        for figure, words in told:
+            self.assertEqual(quantity(words), int(figure), words)
+
+    def test_the_help_has_the_same_limits(self):
+        shown = re.findall(r"^  (\w+) +(\d+)$", said_by(BROKER, "--help").split("Limits")[1], re.M)
+        self.assertEqual(dict(shown), dict(re.findall(r"^\*(\w+)\* \(default (\d+),",
+                                                      BY_FILE["region-broker.8"].sections["LIMITS"], re.M)))
+
+    def test_constants_in_sentences_are_those_of_the_code(self):
+        for source, name, document, sentence in CONSTANTS:
+            with self.subTest(name, document=document):
+                value = re.search(rf"\b{name}(?: =)? ([^,\n]+?) *(?:,|}}|\n)", without_comments(read(source)))
+                told = re.findall(sentence, " ".join(read(document).split()))
+                self.assertEqual([quantity(text) for text in told], [evaluate(value[1])])
 
 
 class References(unittest.TestCase):
