@@ -34,6 +34,7 @@ CONSTANTS = (
     ("proto/fdset.h", "FDSET_MAX", "docs/protocol.md", r"One reply carries up to (\d+) descriptors"),
     ("proto/fdset.h", "FDSET_MAX", "docs/protocol.md", r"CMSG_SPACE\((\d+) \* 4\)"),
     ("daemon/core/limits.h", "NAME_MAX_BYTES", "docs/protocol.md", r"A name has up to (\d+) bytes"),
+    ("daemon/core/limits.h", "NAME_MAX_BYTES", "man/region-environment.7.scd", r"A name has up to (\d+) bytes"),
     ("daemon/core/limits.h", "NAME_MAX_BYTES", "man/region_last_error.3.scd", r"Names have up to (\d+) bytes"),
     ("daemon/core/limits.h", "NAME_MAX_BYTES", "man/region_env_open.3.scd", r"own choice, up to (\d+) bytes"),
     ("daemon/core/limits.h", "TYPE_MAX_BYTES", "man/region_env_open.3.scd", r"program's own, up to (\d+) bytes"),
