@@ -1,10 +1,8 @@
 /* The life of an environment as programs see it that use the library: health, recovery, what happens, and fork(2). */
 
-#include "client/libregion.h"
-
-#include "tests/support/broker.h"
 #include "tests/support/check.h"
 #include "tests/support/child.h"
+#include "tests/support/session.h"
 
 #include "proto/util.h"
 
@@ -32,25 +30,6 @@ static const struct region_env_options plain = {
 };
 static const struct region_env_options no_wait = { .wait_usec = REGION_NO_WAIT };
 
-static void check(enum region_result result)
-{
-        ck_assert_msg(result == REGION_OK, "%s: %s", region_result_name(result), region_error_message());
-}
-
-static void check_error(enum region_result result, enum region_result code)
-{
-        ck_assert_msg(result == code, "%s and not %s: %s", region_result_name(result), region_result_name(code),
-                      region_error_message());
-}
-
-static struct region_broker *connect_session(void)
-{
-        struct region_broker *session;
-
-        check(region_broker_connect(broker.socket, &session));
-        return session;
-}
-
 /* Opens it, and says ready where that is to be said. */
 static struct region_env *open_env(struct region_broker *session, const char *name,
                                    const struct region_env_options *options)
@@ -77,18 +56,6 @@ static void wait_for_state(struct region_env *env, enum region_state state)
 
         for (region_env_health(env, &health); health.state != state; region_env_health(env, &health))
                 check(region_env_wait_change(env, health.change, (int64_t)CHECK_WAIT_MSEC * 1000));
-}
-
-/* How many sessions are in it. */
-static unsigned count_members(struct region_broker *session, const char *name)
-{
-        struct region_description *description;
-        unsigned n;
-
-        check(region_describe(session, name, &description));
-        n = description->env->attachments;
-        region_description_free(description);
-        return n;
 }
 
 /* A member by a session of its own, until it is told to end, or killed. */

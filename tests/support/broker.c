@@ -77,20 +77,21 @@ struct user {
         gid_t gid;
 };
 
-static void become(const struct user *user)
+void broker_become(uid_t uid, gid_t gid)
 {
         ck_assert_int_eq(setgroups(0, NULL), 0);
-        ck_assert_int_eq(setresgid(user->gid, user->gid, user->gid), 0);
-        ck_assert_int_eq(setresuid(user->uid, user->uid, user->uid), 0);
+        ck_assert_int_eq(setresgid(gid, gid, gid), 0);
+        ck_assert_int_eq(setresuid(uid, uid, uid), 0);
 }
 
 /* Who connects is who the broker sees, whoever uses the socket then. */
-static void connect_for_test(int channel, const void *user)
+static void connect_for_test(int channel, const void *data)
 {
+        const struct user *user = data;
         int peer;
 
-        if (((const struct user *)user)->uid != 0)
-                become(user);
+        if (user->uid != 0)
+                broker_become(user->uid, user->gid);
         peer = broker_connect();
         ck_assert_int_eq(raw_send(channel, "", 1, &peer, 1), 1);
         close(peer);

@@ -22,6 +22,8 @@ int broker_connect(void);
 int broker_connect_from(struct child *child, uid_t uid);
 /* The same for a user that is in another group. */
 int broker_connect_as(struct child *child, uid_t uid, gid_t gid);
+/* Makes this process one of another user for good, for which it has to be root. */
+void broker_become(uid_t uid, gid_t gid);
 /* Starts a broker that serves all users. */
 void broker_start_for_all(void);
 /* One of the numbers that GetStatistics tells, by its path. Itself it counts as one call. */
