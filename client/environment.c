@@ -21,6 +21,7 @@ static struct region_env *environment_free(struct region_env *env)
         health_unmap(env->control);
         pthread_mutex_destroy(&env->lock);
         arena_clear(&env->arena);
+        free(env->named);
         free(env);
         return NULL;
 }

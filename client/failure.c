@@ -45,6 +45,7 @@ static const char *const result_names[] = {
         [REGION_E_NAME] = "REGION_E_NAME",
         [REGION_E_OWNER_DIED] = "REGION_E_OWNER_DIED",
         [REGION_E_NOT_RECOVERABLE] = "REGION_E_NOT_RECOVERABLE",
+        [REGION_E_SIZE] = "REGION_E_SIZE",
 };
 
 const char *region_result_name(enum region_result result)

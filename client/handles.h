@@ -43,6 +43,14 @@ struct region_env {
         struct pages_wishes wishes;
         pthread_mutex_t lock;
         TAILQ_HEAD(region_list, region) regions; /* in the order of their numbers */
+        struct region_named *named;              /* owned: whose environment it is; else NULL */
+};
+
+/* Its environment's, and freed with that. */
+struct region_named {
+        struct region_env *env;
+        struct region *writer; /* NULL where the mode permits this process to read only */
+        struct region *reader;
 };
 
 struct region {

@@ -39,6 +39,7 @@ extern "C" {
 struct region_broker; /* a session with the broker */
 struct region_env;    /* an environment that the session is a member of */
 struct region;        /* a region of it that was granted, mapped or not */
+struct region_named;  /* a named memory that the session has opened */
 
 enum region_result {
         REGION_OK = 0,
@@ -68,6 +69,7 @@ enum region_result {
         REGION_E_NAME,            /* the name is not allowed */
         REGION_E_OWNER_DIED,      /* the mutex is locked, and its last owner, pid and command, died with it */
         REGION_E_NOT_RECOVERABLE, /* the mutex was given up after such a death */
+        REGION_E_SIZE,            /* the named memory is smaller than was asked for */
 };
 
 /* What went wrong in the calling thread's latest failed call. */
@@ -335,6 +337,41 @@ struct region_description {
 /* One environment and who holds it. Free it with region_description_free(), which takes NULL. */
 enum region_result region_describe(struct region_broker *broker, const char *name, struct region_description **ret);
 void region_description_free(struct region_description *description);
+
+/* --- named memory ------------------------------------------------------------------------------------------------- */
+
+/* One piece of memory under a name, for programs that need no more: five calls with the meaning of NSPR's named shared
+ * memory (docs/from-nspr.md). It is an environment of that name with one region, so the calls above that look, and
+ * regionctl(1), show it as one; the calls below refuse any other environment with REGION_E_INVALID. */
+enum region_named_flags {
+        REGION_NAMED_CREATE = 1,    /* open: make it if there is none */
+        REGION_NAMED_EXCLUSIVE = 2, /* with CREATE: REGION_E_EXISTS if there is one; of several makers one succeeds */
+        REGION_NAMED_TEMPORARY = 4, /* with CREATE: what is made goes with its last holder */
+        REGION_NAMED_READ_ONLY = 8, /* attach: for reading, which the kernel enforces */
+};
+
+/* Opens the named memory `name`, which has no slash; nothing of it is mapped yet. `size`: REGION_E_SIZE if it has less;
+ * 0 takes what it has, and is REGION_E_INVALID with CREATE. `flags`: of the above, those for open. Whoever makes it
+ * gives it the size, rounded up to whole pages, zeroed and reserved, so that a full memory is REGION_E_RESOURCE here
+ * and nothing is left behind; and the permission bits `mode`, 0 being 0600 and the umask left alone. It stays until it
+ * is deleted or the machine stops, unless TEMPORARY. Others who open it meanwhile wait until it is reserved. It is
+ * opened for reading and writing, or for reading where the mode permits no more; REGION_E_DENIED where not even that.
+ * REGION_E_NOT_FOUND: there is none, and no CREATE. */
+enum region_result region_named_open(struct region_broker *broker, const char *name, size_t size, unsigned flags,
+                                     mode_t mode, struct region_named **ret);
+/* Maps it, each time at another address, for writing or for reading side by side. REGION_E_DENIED: for writing, where
+ * it could be opened for reading only. One that was deleted meanwhile can still be attached. */
+enum region_result region_named_attach(struct region_named *named, unsigned flags, void **ret);
+/* Unmaps what was attached at that address. REGION_E_NOT_ATTACHED: `address` was not given by attaching with this
+ * handle, or is detached already; nothing is done. */
+enum region_result region_named_detach(struct region_named *named, void *address);
+/* Its whole size. */
+size_t region_named_size(const struct region_named *named);
+/* Detaches all that is attached still, lets go of the memory and frees the handle. Takes NULL. */
+void region_named_close(struct region_named *named);
+/* Takes the name away at once; the owner may, and root. Whoever has it open keeps it, and it goes with the last of
+ * them. Who opens the name from then on gets another memory, or none. */
+enum region_result region_named_delete(struct region_broker *broker, const char *name);
 
 /* --- what happens ------------------------------------------------------------------------------------------------ */
 

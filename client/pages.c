@@ -236,9 +236,18 @@ enum region_result pages_init(struct pages *pages, const struct grant_view *gran
         return r;
 }
 
+static void unmap_place(struct pages *pages, struct pages_place *place)
+{
+        source_of(pages)->remove(pages, place->address);
+        SLIST_REMOVE(&pages->further, place, pages_place, link);
+        free(place);
+}
+
 void pages_release(struct pages *pages)
 {
         pages_unmap(pages);
+        while (!SLIST_EMPTY(&pages->further))
+                unmap_place(pages, SLIST_FIRST(&pages->further));
         pages->fd = close_fd(pages->fd);
         if (pages->heap)
                 munmap(pages->heap, pages->size);
@@ -267,16 +276,12 @@ static enum region_result apply_wishes(const struct pages *pages, void *address)
                                    pages->name, pages->size, errno_text(errno));
 }
 
-enum region_result pages_map(struct pages *pages, void *hint, void **ret)
+static enum region_result map_anew(struct pages *pages, void *hint, void **ret)
 {
         const struct source *source = source_of(pages);
-        void *address = pages->address;
         enum region_result r;
+        void *address;
 
-        if (address) {
-                *ret = address;
-                return REGION_OK;
-        }
         if (source == &segment) {
                 r = segment_check_namespace(pages);
                 if (r != REGION_OK)
@@ -295,7 +300,21 @@ enum region_result pages_map(struct pages *pages, void *hint, void **ret)
                 source->remove(pages, address);
                 return r;
         }
-        pages->address = address;
+        *ret = address;
+        return REGION_OK;
+}
+
+enum region_result pages_map(struct pages *pages, void *hint, void **ret)
+{
+        void *address = pages->address;
+        enum region_result r;
+
+        if (!address) {
+                r = map_anew(pages, hint, &address);
+                if (r != REGION_OK)
+                        return r;
+                pages->address = address;
+        }
         *ret = address;
         return REGION_OK;
 }
@@ -305,6 +324,34 @@ void pages_unmap(struct pages *pages)
         if (pages->address)
                 source_of(pages)->remove(pages, pages->address);
         pages->address = NULL;
+}
+
+enum region_result pages_map_further(struct pages *pages, void **ret)
+{
+        owned(freep) struct pages_place *place = calloc(1, sizeof(*place));
+        enum region_result r;
+
+        if (!place)
+                return failure_note_memory();
+        r = map_anew(pages, NULL, &place->address);
+        if (r != REGION_OK)
+                return r;
+        SLIST_INSERT_HEAD(&pages->further, place, link);
+        *ret = take_ptr(place)->address;
+        return REGION_OK;
+}
+
+bool pages_unmap_further(struct pages *pages, const void *address)
+{
+        struct pages_place *place;
+
+        SLIST_FOREACH(place, &pages->further, link)
+                if (place->address == address)
+                        break;
+        if (!place)
+                return false;
+        unmap_place(pages, place);
+        return true;
 }
 
 enum region_result pages_upgrade(struct pages *pages, const struct grant_view *grant, struct fdset *fds)

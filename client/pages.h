@@ -10,11 +10,18 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/queue.h>
 
 /* How an environment wants its memory treated. */
 struct pages_wishes {
         bool lock;
         bool huge_pages;
+};
+
+/* One more place where a region is mapped. */
+struct pages_place {
+        SLIST_ENTRY(pages_place) link;
+        void *address;
 };
 
 struct pages {
@@ -29,6 +36,7 @@ struct pages {
         struct opt_int ipc_namespace; /* sysv */
         void *heap;                   /* owned: private; elsewhere NULL */
         void *_Atomic address;        /* where it is mapped, or NULL */
+        SLIST_HEAD(, pages_place) further;
 };
 
 /* Fills `pages` from a grant whose region `name` and `size` are known to be good, moving its descriptor out of `fds`.
@@ -46,6 +54,11 @@ enum region_result pages_reserve(struct pages *pages);
 enum region_result pages_map(struct pages *pages, void *hint, void **ret);
 void pages_unmap(struct pages *pages);
 
-/* Takes a grant for writing in the place of one for reading, and the descriptor out of `fds`. What is mapped stays
- * where it is and becomes writable. */
+/* Maps it once more, each time at another address; not for private memory, of which there is one. */
+enum region_result pages_map_further(struct pages *pages, void **ret);
+/* False: `address` is not of such a mapping. */
+bool pages_unmap_further(struct pages *pages, const void *address);
+
+/* Takes a grant for writing in the place of one for reading, and the descriptor out of `fds`. What is mapped by
+ * pages_map() stays where it is and becomes writable. */
 enum region_result pages_upgrade(struct pages *pages, const struct grant_view *grant, struct fdset *fds);
