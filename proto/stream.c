@@ -14,7 +14,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/param.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -65,6 +67,14 @@ void stream_init(struct stream *stream, int fd, size_t message_max)
         (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &inline_urgent, sizeof(inline_urgent));
 }
 
+static void add_to_tally(struct stream *stream, int64_t n)
+{
+        if (!stream->tally)
+                return;
+        stream->n_unread += n;
+        *stream->tally += n;
+}
+
 void stream_deinit(struct stream *stream)
 {
         struct stream_output *output;
@@ -75,6 +85,7 @@ void stream_deinit(struct stream *stream)
         }
         stream->n_output = 0;
         stream_drop_input(stream);
+        add_to_tally(stream, -stream->n_unread);
         stream->fd = close_fd(stream->fd);
 }
 
@@ -298,15 +309,38 @@ static void stream_advance(struct stream *stream, size_t n)
         }
 }
 
+bool stream_settle(struct stream *stream)
+{
+        int unread;
+
+        /* what the peer has not read yet is still the socket's */
+        if (stream->n_unread > 0 && ioctl(stream->fd, SIOCOUTQ, &unread) == 0 && unread == 0)
+                add_to_tally(stream, -stream->n_unread);
+        return stream->n_unread == 0;
+}
+
+/* `n` more are too many. One message may exceed the tally where nothing else is on it, else it could never go. */
+static bool is_held(struct stream *stream, int64_t n)
+{
+        if (!stream->tally || n == 0)
+                return false;
+        stream_settle(stream); /* who asks again has mostly read what it had */
+        return *stream->tally > 0 && *stream->tally + n > stream->tally_max;
+}
+
 int stream_flush(struct stream *stream)
 {
         while (!STAILQ_EMPTY(&stream->output)) {
-                ssize_t n = stream_send(stream);
+                int64_t n_fds = (int64_t)STAILQ_FIRST(&stream->output)->fds.n;
+                ssize_t n = is_held(stream, n_fds) ? -ETOOMANYREFS : stream_send(stream);
 
                 if (n == -EAGAIN)
                         return STREAM_AGAIN;
+                if (n == -ETOOMANYREFS)
+                        return STREAM_HELD;
                 if (n < 0)
                         return (int)n;
+                add_to_tally(stream, n_fds);
                 stream_advance(stream, (size_t)n);
         }
         return STREAM_DONE;

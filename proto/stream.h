@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 /* A non-blocking stream socket as whole messages, each ended by one NUL and owning the descriptors that came with its
@@ -14,6 +15,7 @@ enum {
         STREAM_MESSAGE = 1, /* a whole message was read */
         STREAM_END = 2,     /* the peer has shut down its side between two messages */
         STREAM_DONE = 3,    /* all that was queued is out */
+        STREAM_HELD = 4,    /* descriptors have to wait until others that were sent are taken */
 };
 
 struct stream {
@@ -29,6 +31,11 @@ struct stream {
 
         STAILQ_HEAD(, stream_output) output; /* messages not yet wholly sent */
         size_t n_output;                     /* bytes in them not yet sent */
+
+        /* descriptors that were sent and perhaps not taken yet; several streams may share a tally, which outlives them */
+        int64_t *tally; /* NULL: nobody counts */
+        int64_t tally_max;
+        int64_t n_unread; /* this one's part */
 };
 
 /* Takes ownership of `fd`, which is non-blocking. The stream must not move in memory afterwards. */
@@ -47,5 +54,9 @@ int stream_read(struct stream *stream, char **ret_text, size_t *ret_n, struct fd
  * NULL), also on failure: -ENOMEM. The descriptors go out with the first byte and are closed then. */
 int stream_queue(struct stream *stream, char *text, size_t n, struct fdset *fds);
 
-/* Sends what the socket takes: STREAM_DONE, STREAM_AGAIN, or -EPIPE, -ECONNRESET and whatever else sendmsg(2) says. */
+/* Sends what the socket takes: STREAM_DONE, STREAM_AGAIN, STREAM_HELD, or -EPIPE, -ECONNRESET and whatever else
+ * sendmsg(2) says. Where it is held, by the tally or because the kernel lets this user send no more, nothing tells when to
+ * try again. */
 int stream_flush(struct stream *stream);
+/* Takes off the tally what the peer has read. True if there is nothing that it has not. */
+bool stream_settle(struct stream *stream);

@@ -22,6 +22,8 @@
         X(history_events, "historyEvents", 4096, 1, 10000000)                                                 \
         /* answers that a session has not read; it is not read from while more are waiting */                 \
         X(output_bytes, "outputBytes", 256 * 1024, 4096, 16 * 1024 * 1024)                                    \
+        /* descriptors sent and not taken; those of all users count against our limit of open files */        \
+        X(unread_fds_per_user, "unreadDescriptorsPerUser", 4096, 1, 1000000)                                  \
         /* a peer that takes none of its answers for so long is disconnected */                               \
         X(stall_usec, "stallUSec", 30 * 1000000, 10000, INT64_C(86400) * 1000000)                             \
         X(linger_usec, "lingerUSec", INT64_C(86400) * 1000000, 0, INT64_C(366) * 86400 * 1000000)

@@ -31,5 +31,5 @@ int quota_check_regions(const struct account *account, const struct limits *limi
 bool account_is_empty(const struct account *account)
 {
         return account->sessions == 0 && account->environments == 0 && account->regions == 0 && account->bytes == 0 &&
-               account->waiting == 0 && account->watches == 0;
+               account->waiting == 0 && account->watches == 0 && account->unread_fds == 0;
 }

@@ -15,6 +15,7 @@ struct account {
         int64_t bytes;
         int64_t waiting;
         int64_t watches;
+        int64_t unread_fds; /* descriptors that were sent and perhaps not taken yet */
         RB_ENTRY(account) by_uid;
 };
 

@@ -268,6 +268,7 @@ int server_init(struct server *server, uv_loop_t *loop, struct broker *broker, c
         server->loop = loop;
         server->broker = broker;
         LIST_INIT(&server->sessions);
+        LIST_INIT(&server->unread.leftovers);
         dispatch_init();
         server->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
         server->hang_ups = epoll_create1(EPOLL_CLOEXEC);
@@ -324,6 +325,7 @@ void server_stop(struct server *server)
         server_tick(server);
         while ((session = LIST_FIRST(&server->sessions)))
                 session_end(session, false);
+        unread_deinit(server);
         uv_walk(server->loop, close_unless_signal, NULL);
         for (unsigned i = 0; i < server->n_listeners; i++)
                 server->listening[i] = close_fd(server->listening[i]);

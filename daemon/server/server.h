@@ -1,6 +1,7 @@
 #pragma once
 
 #include "daemon/broker.h"
+#include "daemon/server/unread.h"
 
 #include <stdbool.h>
 #include <sys/queue.h>
@@ -27,6 +28,7 @@ struct server {
         uint64_t last_connection;
         bool stopping;
         LIST_HEAD(, session) sessions;
+        struct unread unread;
 };
 
 /* Takes the listening sockets over. -errno. The broker stays the caller's; it is given the server's thread pool for what

@@ -11,16 +11,27 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/socket.h>
 
 enum {
         CALLS_A_STEP = 64,         /* calls of one session that are answered before others have their turn */
         HANG_UP_USEC = 250 * 1000, /* how long a hang-up may be the first sign of a death */
+        RETRY_FIRST_USEC = 1000,   /* between attempts to send descriptors that had to wait */
+        RETRY_LAST_USEC = 256 * 1000,
 };
 
 static void on_closed(uv_handle_t *handle)
 {
         free(container_of((uv_poll_t *)handle, struct session, poll));
+}
+
+/* Its hang-up is of no more interest. */
+static void stop_listening(struct session *session)
+{
+        if (session->half_closed)
+                server_forget_hang_up(session->server, session);
+        session->half_closed = false;
 }
 
 void session_end(struct session *session, bool died)
@@ -29,10 +40,13 @@ void session_end(struct session *session, bool died)
 
         session->exchange = exchange_free(session->exchange);
         agenda_cancel(&broker->agenda, &session->stall);
-        broker_disconnect(broker, &session->peer, died);
+        agenda_cancel(&broker->agenda, &session->retry);
         LIST_REMOVE(session, in_server);
+        stop_listening(session); /* the socket may outlive the session */
         uv_close((uv_handle_t *)&session->poll, on_closed);
+        unread_keep(session->server, session);
         stream_deinit(&session->stream);
+        broker_disconnect(broker, &session->peer, died);
 }
 
 bool session_is_congested(const struct session *session)
@@ -113,6 +127,26 @@ static void on_stall(struct agenda_item *item, void *data)
         session_end(session, false);
 }
 
+static void on_retry(struct agenda_item *item, void *data)
+{
+        struct session *session = container_of(item, struct session, retry);
+
+        (void)data;
+        unread_settle(session->server);
+        session_step(session);
+}
+
+/* Descriptors have to wait for others to be taken, of which nothing tells. */
+static void retry_later(struct session *session)
+{
+        struct broker *broker = session->server->broker;
+
+        session->retry_interval = session->retry_interval ? MIN(session->retry_interval * 2, RETRY_LAST_USEC)
+                                                          : RETRY_FIRST_USEC;
+        session->retry.on_due = on_retry;
+        agenda_set(&broker->agenda, &session->retry, broker->now + session->retry_interval);
+}
+
 /* Sends what can be sent; false when the peer is gone. */
 static bool flush(struct session *session)
 {
@@ -122,7 +156,11 @@ static bool flush(struct session *session)
 
         if (r < 0)
                 return false;
-        if (r == STREAM_DONE)
+        if (r == STREAM_HELD && session->retry.at == 0)
+                retry_later(session);
+        else if (r != STREAM_HELD)
+                session->retry_interval = 0;
+        if (r == STREAM_DONE || r == STREAM_HELD) /* held, it is not this peer that takes nothing */
                 agenda_cancel(&broker->agenda, &session->stall);
         else if (session->stall.at == 0 || session->stream.n_output < before)
                 agenda_set(&broker->agenda, &session->stall, broker->now + broker->settings.limits.stall_usec);
@@ -139,10 +177,11 @@ static bool is_parked(const struct session *session)
 
 static void update_poll(struct session *session)
 {
-        bool parked = is_parked(session);
+        bool parked = is_parked(session), held = session->retry_interval > 0;
+        bool streams = session->exchange && !parked && !session_is_congested(session);
         int events = 0;
 
-        if (session->stream.n_output > 0 || (session->exchange && !parked))
+        if (streams || (session->stream.n_output > 0 && !held))
                 events |= UV_WRITABLE;
         if (!session->exchange && !session->input_ended && !session_is_congested(session))
                 events |= UV_READABLE;
@@ -164,11 +203,11 @@ void session_hang_up(struct session *session)
                 session_end(session, false);
                 return;
         }
-        if (session->half_closed)
-                server_forget_hang_up(session->server, session);
+        stop_listening(session);
         session->hung_up = session->input_ended = true;
         session->exchange = exchange_free(session->exchange);
         uv_poll_stop(&session->poll);
+        agenda_cancel(&broker->agenda, &session->retry);
         shutdown(session->stream.fd, SHUT_RDWR);
         agenda_set(&broker->agenda, &session->stall, broker->now + HANG_UP_USEC);
 }
@@ -239,6 +278,8 @@ int session_new(struct server *server, int fd, struct identity *identity, struct
         session->server = server;
         session->stall.on_due = on_stall;
         stream_init(&session->stream, fd, MESSAGE_MAX);
+        session->stream.tally = &session->peer.account->unread_fds;
+        session->stream.tally_max = server->broker->settings.limits.unread_fds_per_user;
         session->stream.takes_fds = false; /* no call takes any, and peers could pile them up in unfinished messages */
         LIST_INSERT_HEAD(&server->sessions, session, in_server);
         update_poll(session);

@@ -23,6 +23,8 @@ struct session {
         struct exchange *exchange; /* the call that is being answered, or NULL */
         uv_poll_t poll;
         struct agenda_item stall; /* when a peer that takes nothing, or has hung up, is given up */
+        struct agenda_item retry; /* when descriptors that had to wait are sent again */
+        int64_t retry_interval;   /* 0 while none wait */
         bool input_ended;         /* there is nothing more to read: half-closed, or what came was no Varlink */
         bool half_closed;         /* known while a call is under way, so that nobody asks again */
         bool hung_up;             /* it ends: by death, if that is told soon, else by leaving */

@@ -199,6 +199,47 @@ START_TEST(answers_still_go_out_after_a_broken_message)
 }
 END_TEST
 
+START_TEST(descriptors_beyond_the_tally_wait_until_others_are_taken)
+{
+        struct fdset fds = {};
+        static int64_t tally; /* it outlives the stream */
+
+        stream.tally = &tally;
+        stream.tally_max = 2;
+        for (char c = '1'; c <= '3'; c++) {
+                fdset_push(&fds, new_memfd(c));
+                queue((char[]){ c, '\0' }, &fds);
+        }
+        ck_assert_int_eq(stream_flush(&stream), STREAM_HELD);
+        ck_assert_int_eq(tally, 2);
+        ck_assert(!stream_settle(&stream));
+
+        expect_packet("1", 2, 1);
+        expect_packet("2", 2, 1);
+        ck_assert(stream_settle(&stream));
+        ck_assert_int_eq(tally, 0);
+        ck_assert_int_eq(stream_flush(&stream), STREAM_DONE);
+        ck_assert_int_eq(tally, 1);
+        stream_deinit(&stream);
+        ck_assert_int_eq(tally, 0);
+}
+END_TEST
+
+START_TEST(one_message_may_exceed_a_tally_that_is_empty)
+{
+        struct fdset fds = {};
+        static int64_t tally; /* it outlives the stream */
+
+        stream.tally = &tally;
+        stream.tally_max = 1;
+        fdset_push(&fds, new_memfd('1'));
+        fdset_push(&fds, new_memfd('2'));
+        queue("both", &fds);
+        ck_assert_int_eq(stream_flush(&stream), STREAM_DONE);
+        ck_assert_int_eq(tally, 2);
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("stream-output");
@@ -213,5 +254,7 @@ int main(void)
         tcase_add_test(out, descriptors_stay_while_the_socket_is_full);
         tcase_add_test(out, a_peer_that_is_gone_raises_no_signal);
         tcase_add_test(out, answers_still_go_out_after_a_broken_message);
+        tcase_add_test(out, descriptors_beyond_the_tally_wait_until_others_are_taken);
+        tcase_add_test(out, one_message_may_exceed_a_tally_that_is_empty);
         return check_run(suite);
 }
