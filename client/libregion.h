@@ -164,7 +164,7 @@ struct region_info {
         int shm_id;      /* -1 unless sysv */
         const char *path;
         unsigned attachments;
-        int64_t bytes_used; /* -1 where unknown */
+        int64_t bytes_used; /* that it really takes now; -1 where unknown: sysv but by region_describe(), private */
 };
 
 struct region_env_info {

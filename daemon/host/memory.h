@@ -49,7 +49,11 @@ void memory_forget(struct memory *memory);
 int memory_fd(const struct memory *memory);           /* ours; -1 for sysv */
 int memory_shm_id(const struct memory *memory);       /* -1 unless sysv */
 const char *memory_path(const struct memory *memory); /* NULL for memfd and sysv, and once unnamed */
-int64_t memory_used(const struct memory *memory);     /* bytes it takes now; -1 where the kernel does not say */
+int64_t memory_used(const struct memory *memory);     /* bytes it takes now; -1 for sysv: see below */
+
+/* Tells `each` of all System V segments of this IPC namespace how many bytes they take now, in memory and swapped out. The
+ * kernel tells it of all or of none, and takes more than a microsecond for each: it is not for every answer. */
+void memory_look_at_segments(void (*each)(int shm_id, int64_t used, void *data), void *data);
 
 /* Who has a System V key. False where nobody has. */
 struct key_holder {

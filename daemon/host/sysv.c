@@ -7,6 +7,7 @@
 #include "proto/util.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
@@ -94,4 +95,25 @@ bool memory_find_key(int32_t key, struct key_holder *ret)
                 return true;
         }
         return false;
+}
+
+static void fclosep(FILE **file)
+{
+        if (*file)
+                fclose(*file);
+}
+
+/* key, shmid, perms, size, cpid, lpid, nattch, uid, gid, cuid, cgid, atime, dtime, ctime, rss, swap; the first line names
+ * them, and is none. */
+void memory_look_at_segments(void (*each)(int shm_id, int64_t used, void *data), void *data)
+{
+        owned(fclosep) FILE *file = fopen("/proc/sysvipc/shm", "re");
+        unsigned long long memory, swapped;
+        char line[512];
+        int id;
+
+        while (file && fgets(line, sizeof(line), file))
+                if (sscanf(line, "%*s %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu", &id, &memory,
+                           &swapped) == 3)
+                        each(id, (int64_t)(memory + swapped), data);
 }

@@ -199,15 +199,18 @@ static int run_describe(struct exchange *exchange)
 {
         const struct describe_args *args = exchange->args;
         struct environment *environment;
+        struct environment_view *view;
         struct describe_result result;
         int r;
 
         r = broker_describe(exchange->broker, &exchange->request, args->environment, &environment);
         if (r != 0)
                 return r;
-        result.environment = report_environment(&exchange->arena, exchange->broker, environment);
-        if (!result.environment)
+        view = report_environment(&exchange->arena, exchange->broker, environment);
+        if (!view)
                 return -ENOMEM;
+        report_segments(view);
+        result.environment = view;
         r = report_attachments(&exchange->arena, environment, NULL, &result.attachments);
         return r < 0 ? r : exchange_reply(exchange, &result, NULL, false);
 }

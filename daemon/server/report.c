@@ -122,6 +122,27 @@ struct environment_view *report_environment(struct arena *arena, const struct br
         return view;
 }
 
+static void fill_used(int shm_id, int64_t used, void *data)
+{
+        struct environment_view *view = data;
+        struct region_view *regions = view->regions.items;
+
+        for (size_t i = 0; i < view->regions.n; i++)
+                if (regions[i].shm_id.given && regions[i].shm_id.value == shm_id)
+                        regions[i].bytes_used = given(used);
+}
+
+void report_segments(struct environment_view *view)
+{
+        const struct region_view *regions = view->regions.items;
+        bool has_segments = false;
+
+        for (size_t i = 0; i < view->regions.n; i++)
+                has_segments = has_segments || regions[i].shm_id.given;
+        if (has_segments)
+                memory_look_at_segments(fill_used, view);
+}
+
 /* --- who holds it ------------------------------------------------------------------------------------------------ */
 
 static void fill_attachment(const struct environment *environment, const struct member *member, const char *region,

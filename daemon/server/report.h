@@ -10,6 +10,8 @@
 struct region_view *report_region(struct arena *arena, const struct broker *broker, const struct region *region);
 struct environment_view *report_environment(struct arena *arena, const struct broker *broker,
                                             const struct environment *environment);
+/* Adds what the environment's System V segments take, which costs a look at all segments of the machine. */
+void report_segments(struct environment_view *view);
 /* The most attachments that one reply tells; how many there are is said beside them. */
 enum { REPORT_ATTACHMENTS_MAX = 1000 };
 

@@ -69,6 +69,39 @@ START_TEST(what_it_takes_is_told_once_it_is_touched)
 }
 END_TEST
 
+struct sought {
+        int shm_id;
+        int64_t used;
+};
+
+static void note_used(int shm_id, int64_t used, void *data)
+{
+        struct sought *sought = data;
+
+        if (shm_id == sought->shm_id)
+                sought->used = used;
+}
+
+START_TEST(what_a_segment_takes_is_told_among_all_segments)
+{
+        struct memory *memory = make(SYSV), *other = make(SYSV);
+        struct sought sought = { .shm_id = memory_shm_id(memory), .used = -1 };
+        char *bytes = map(memory);
+
+        memory_look_at_segments(note_used, &sought);
+        ck_assert_int_eq(sought.used, 0);
+        memset(bytes, 1, SIZE);
+        memory_look_at_segments(note_used, &sought);
+        ck_assert_int_eq(sought.used, SIZE);
+        sought = (struct sought){ .shm_id = memory_shm_id(other), .used = -1 };
+        memory_look_at_segments(note_used, &sought);
+        ck_assert_int_eq(sought.used, 0);
+        unmap(memory, bytes);
+        memory_release(memory);
+        memory_release(other);
+}
+END_TEST
+
 START_TEST(what_cannot_be_made_leaves_nothing_behind)
 {
         struct memory_plan plan = plan_for(_i);
@@ -303,6 +336,7 @@ static void add_making(Suite *suite)
         tcase_add_loop_test(tcase, all_that_map_it_see_the_same_bytes, 0, N_KINDS);
         tcase_add_loop_test(tcase, where_it_lives_is_told, 0, N_KINDS);
         tcase_add_loop_test(tcase, what_it_takes_is_told_once_it_is_touched, 0, N_KINDS);
+        tcase_add_test(tcase, what_a_segment_takes_is_told_among_all_segments);
         tcase_add_loop_test(tcase, what_cannot_be_made_leaves_nothing_behind, 0, N_KINDS);
         tcase_add_test(tcase, private_memory_is_not_for_the_broker_to_make);
         tcase_add_test(tcase, a_file_that_exists_is_not_touched);
