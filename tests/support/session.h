@@ -26,6 +26,27 @@ static inline struct region_broker *connect_session(void)
         return session;
 }
 
+/* Opens it, and says ready where that is to be said. */
+static inline struct region_env *open_ready(struct region_broker *session, const char *name,
+                                            const struct region_env_options *options)
+{
+        struct region_env *env;
+
+        check(region_env_open(session, name, options, &env));
+        if (region_env_role(env) != REGION_ROLE_MEMBER)
+                check(region_env_ready(env));
+        return env;
+}
+
+/* Maps a region of it, at `wish` if that is not NULL and free. */
+static inline char *map_region(struct region_env *env, const char *region, void *wish)
+{
+        void *address;
+
+        check(region_map(region_env_find(env, region), wish, &address));
+        return address;
+}
+
 /* How many sessions are in an environment. */
 static inline unsigned count_members(struct region_broker *session, const char *name)
 {
