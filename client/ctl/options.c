@@ -4,8 +4,8 @@
 #include "client/ctl/options.h"
 
 #include "client/ctl/print.h"
-#include "client/ctl/values.h"
 #include "client/ctl/verbs.h"
+#include "proto/quantities.h"
 #include "proto/util.h"
 
 #include <assert.h>

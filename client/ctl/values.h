@@ -1,36 +1,12 @@
 #pragma once
 
-/* Words of the command line as numbers, and numbers as words for people. A parser takes a word as a whole or not at
- * all: 0; -EINVAL it is not of the form; -ERANGE it is, but names too little or too much. */
+/* Numbers as words for people; the way back is in proto/quantities.h. */
 
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/types.h>
-
-/* Above zero, with K, M or G for powers of 1024: 4096, 64K, 12M */
-int size_parse(const char *word, size_t *ret);
-/* With us, ms, s, min, h or d; without a unit it is seconds: 500ms, 2min, 0 */
-int duration_parse(const char *word, int64_t *ret_usec);
-/* Permission bits, octal, at least one of them: 660, 0660 */
-int mode_parse(const char *word, mode_t *ret);
-/* A System V key, decimal or after 0x hexadecimal: 1 to 0x7fffffff */
-int key_parse(const char *word, int32_t *ret);
-/* The number of an event, or 0, decimal */
-int sequence_parse(const char *word, int64_t *ret);
-
-/* What the parsers take, for the sentence that refuses a word. */
-#define SIZE_EXPECTED "a whole number above zero, with K, M or G for powers of 1024, as in 64K"
-#define DURATION_EXPECTED "a whole number with us, ms, s, min, h or d, as in 500ms"
-#define MODE_EXPECTED "octal permission bits from 1 to 777, as in 0660"
-#define KEY_EXPECTED "a System V key from 1 to 0x7fffffff, decimal or hexadecimal"
-#define SEQUENCE_EXPECTED "the number of an event, or 0 for all that are remembered"
-
-enum { VALUE_TEXT_MAX = 32 };
+#include "proto/quantities.h"
 
 /* "region" or "regions" */
 const char *regions_word(size_t n);
 
 /* Each fills `text`, of VALUE_TEXT_MAX bytes, and returns it. */
 const char *size_text(uint64_t bytes, char *text);          /* 4K, 12.5M: rounded to one decimal */
-const char *duration_text(int64_t usec, char *text);        /* 500ms, 2min: exact, in the largest unit that is */
 const char *time_text(int64_t usec_since_1970, char *text); /* local: 2024-02-29 23:59:59 */
