@@ -5,6 +5,7 @@
 #include "client/ctl/asking.h"
 #include "client/ctl/looking.h"
 #include "client/ctl/print.h"
+#include "client/ctl/specs.h"
 #include "client/ctl/values.h"
 #include "proto/util.h"
 

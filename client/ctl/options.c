@@ -4,6 +4,7 @@
 #include "client/ctl/options.h"
 
 #include "client/ctl/print.h"
+#include "client/ctl/specs.h"
 #include "client/ctl/verbs.h"
 #include "proto/quantities.h"
 #include "proto/util.h"
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BACKINGS "memfd, sysv, posix, file or private"
 #define LIFETIMES "creator, attached or persistent"
 
 enum option_key {
@@ -138,14 +138,6 @@ static const struct option_row *option_find(int key)
         return NULL;
 }
 
-/* Complains about a word that a parser did not take. */
-static int bad_value(const char *where, const char *word, int error, const char *expected)
-{
-        complain("%s: '%s' is %s; expected %s", where, word, error == -ERANGE ? "out of range" : "not understood",
-                 expected);
-        return CTL_USAGE;
-}
-
 static int parse_json(const char *word, enum json_mode *ret)
 {
         static const char *const words[] = { [JSON_OFF] = "off", [JSON_SHORT] = "short", [JSON_PRETTY] = "pretty" };
@@ -156,21 +148,15 @@ static int parse_json(const char *word, enum json_mode *ret)
                         return 0;
                 }
         }
-        return bad_value("--json", word, -EINVAL, "short, pretty or off");
+        return complain_value("--json", word, -EINVAL, "short, pretty or off");
 }
 
 static int parse_directory(const char *where, const char *word, const char **ret)
 {
         if (word[0] != '/')
-                return bad_value(where, word, -EINVAL, "an absolute directory, beginning with /");
+                return complain_value(where, word, -EINVAL, "an absolute directory, beginning with /");
         *ret = word;
         return 0;
-}
-
-static int parse_backing(const char *where, const char *word, enum region_backing *ret)
-{
-        *ret = region_backing_from_word(word);
-        return *ret != 0 ? 0 : bad_value(where, word, -EINVAL, BACKINGS);
 }
 
 static int parse_wait(const char *word, struct options *options)
@@ -184,7 +170,7 @@ static int parse_wait(const char *word, struct options *options)
                 return 0;
         r = duration_parse(word, &usec);
         if (r < 0)
-                return bad_value("--wait", word, r, DURATION_EXPECTED ", or infinity");
+                return complain_value("--wait", word, r, DURATION_EXPECTED ", or infinity");
         options->env.wait_usec = usec == 0 ? REGION_NO_WAIT : usec;
         return 0;
 }
@@ -193,7 +179,7 @@ static int parse_since(const char *word, int64_t *ret)
 {
         int r = sequence_parse(word, ret);
 
-        return r < 0 ? bad_value("--since", word, r, SEQUENCE_EXPECTED) : 0;
+        return r < 0 ? complain_value("--since", word, r, SEQUENCE_EXPECTED) : 0;
 }
 
 static int set_socket(struct options *options, const char *directory, const char *name)
@@ -250,26 +236,26 @@ static int apply_definition(struct region_env_options *env, enum option_key key,
 
         switch (key) {
         case KEY_BACKING:
-                return parse_backing("--backing", value, &env->backing);
+                return backing_parse("--backing", value, &env->backing);
         case KEY_MODE:
                 r = mode_parse(value, &env->mode);
-                return r < 0 ? bad_value("--mode", value, r, MODE_EXPECTED) : 0;
+                return r < 0 ? complain_value("--mode", value, r, MODE_EXPECTED) : 0;
         case KEY_GROUP:
                 env->group = value;
                 return 0;
         case KEY_LIFETIME:
                 env->lifetime = region_lifetime_from_word(value);
-                return env->lifetime != 0 ? 0 : bad_value("--lifetime", value, -EINVAL, LIFETIMES);
+                return env->lifetime != 0 ? 0 : complain_value("--lifetime", value, -EINVAL, LIFETIMES);
         case KEY_LINGER:
                 r = duration_parse(value, &env->linger_usec);
-                return r < 0 ? bad_value("--linger", value, r, DURATION_EXPECTED) : 0;
+                return r < 0 ? complain_value("--linger", value, r, DURATION_EXPECTED) : 0;
         case KEY_HOME:
                 return parse_directory("--home", value, &env->home);
         case KEY_REGION_DIRECTORY:
                 return parse_directory("--region-directory", value, &env->region_directory);
         case KEY_SHM_KEY:
                 r = key_parse(value, &env->shm_key);
-                return r < 0 ? bad_value("--shm-key", value, r, KEY_EXPECTED) : 0;
+                return r < 0 ? complain_value("--shm-key", value, r, KEY_EXPECTED) : 0;
         case KEY_SCHEMA:
                 env->schema = value;
                 return 0;
@@ -406,77 +392,4 @@ void options_deinit(struct options *options)
 {
         free(options->socket);
         options->socket = NULL;
-}
-
-/* The name is given to `ret` at once, so that specs_free() finds it also on failure. */
-static int parse_spec(const char *word, struct region_spec *ret)
-{
-        char *name = strdup(word), *size, *backing;
-        int r;
-
-        if (name == NULL) {
-                complain("out of memory");
-                return CTL_REFUSED;
-        }
-        ret->name = name;
-        size = strchr(name, '=');
-        if (size == NULL || size == name) {
-                complain("'%s' is not a region; expected NAME=SIZE or NAME=SIZE,BACKING", word);
-                return CTL_USAGE;
-        }
-        *size++ = '\0';
-        backing = strchr(size, ',');
-        if (backing != NULL) {
-                *backing++ = '\0';
-                r = parse_backing(word, backing, &ret->backing);
-                if (r != 0)
-                        return r;
-                if (ret->backing == REGION_BACKING_PRIVATE) {
-                        complain("%s: one region alone cannot be private; --backing=private makes all so", word);
-                        return CTL_USAGE;
-                }
-        }
-        r = size_parse(size, &ret->size);
-        return r < 0 ? bad_value(word, size, r, SIZE_EXPECTED) : 0;
-}
-
-static int check_unique(const struct region_spec *specs, size_t n)
-{
-        for (size_t i = 0; i < n; i++) {
-                if (strcmp(specs[i].name, specs[n].name) == 0) {
-                        complain("region '%s' is named twice", specs[n].name);
-                        return CTL_USAGE;
-                }
-        }
-        return 0;
-}
-
-int specs_parse(char *const *words, size_t n, struct region_spec **ret)
-{
-        struct region_spec *specs;
-        int r;
-
-        specs = calloc(n + 1, sizeof(*specs)); /* a row without a name ends it */
-        if (specs == NULL) {
-                complain("out of memory");
-                return CTL_REFUSED;
-        }
-        for (size_t i = 0; i < n; i++) {
-                r = parse_spec(words[i], &specs[i]);
-                if (r == 0)
-                        r = check_unique(specs, i);
-                if (r != 0) {
-                        specs_free(specs);
-                        return r;
-                }
-        }
-        *ret = specs;
-        return 0;
-}
-
-void specs_free(struct region_spec *specs)
-{
-        for (struct region_spec *spec = specs; spec != NULL && spec->name != NULL; spec++)
-                free((char *)spec->name);
-        free(specs);
 }

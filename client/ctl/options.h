@@ -45,10 +45,5 @@ struct options {
 int options_parse(int argc, char **argv, struct options *ret);
 void options_deinit(struct options *options);
 
-/* The regions named by operands NAME=SIZE[,BACKING], heap; complains and returns the exit code. */
-int specs_parse(char *const *words, size_t n, struct region_spec **ret);
-/* Takes NULL. */
-void specs_free(struct region_spec *specs);
-
 /* The part of --help that lists the options. */
 void options_help(void);

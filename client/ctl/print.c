@@ -25,6 +25,13 @@ void complain(const char *format, ...)
         fputc('\n', stderr);
 }
 
+int complain_value(const char *where, const char *word, int error, const char *expected)
+{
+        complain("%s: '%s' is %s; expected %s", where, word, error == -ERANGE ? "out of range" : "not understood",
+                 expected);
+        return CTL_USAGE;
+}
+
 void put_safe(const char *string)
 {
         for (const unsigned char *p = (const unsigned char *)string; *p != '\0'; p++) {

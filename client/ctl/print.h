@@ -11,6 +11,9 @@
 /* One line on standard error: regionctl: ... */
 __attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
 
+/* The same of a word that a parser did not take, -ERANGE or another errno; returns the exit code for that. */
+int complain_value(const char *where, const char *word, int error, const char *expected);
+
 /* On standard output, with what could drive a terminal made visible: a process chooses its own name. */
 void put_safe(const char *string);
 
