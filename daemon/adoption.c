@@ -5,6 +5,7 @@
 #include "daemon/events.h"
 #include "daemon/granting.h"
 #include "daemon/reclaim.h"
+#include "daemon/resuming.h"
 #include "proto/util.h"
 
 #include <errno.h>
@@ -61,7 +62,7 @@ static int adopt(struct broker *broker, struct request *request, struct environm
                 return -ENOMEM;
         r = plan(broker, member, names, &attachments);
         if (r < 0) {
-                free(member);
+                member_free(member);
                 return r;
         }
         member_join(member);
@@ -94,6 +95,10 @@ int broker_adopt(struct broker *broker, struct request *request, const struct ad
         access = args->access ? args->access : most_access(request->peer, environment);
         if (!policy_may_access(request->peer, environment, access))
                 return refuse(&request->refusal, REFUSED_PERMISSION);
+        if (resuming_join(request->peer, environment)) {
+                *ret = environment;
+                return 0;
+        }
         if (environment->state == STATE_INITIALIZING || environment->backing == BACKING_PRIVATE) {
                 request->refusal.environment = environment;
                 return refuse(&request->refusal,

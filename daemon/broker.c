@@ -6,6 +6,8 @@
 #include "daemon/creation.h"
 #include "daemon/lifecycle.h"
 #include "daemon/reclaim.h"
+#include "daemon/recovery.h"
+#include "daemon/resuming.h"
 #include "proto/util.h"
 
 #include <errno.h>
@@ -13,6 +15,20 @@
 #include <sys/random.h>
 
 /* --- beginning and end ------------------------------------------------------------------------------------------- */
+
+static int init(struct broker *broker)
+{
+        int r;
+
+        r = deaths_init(&broker->deaths);
+        if (r == 0)
+                r = watch_init(&broker->watch);
+        if (r == 0)
+                r = history_init(&broker->history, (size_t)broker->settings.limits.history_events);
+        if (r == 0 && broker->settings.runtime_directory)
+                r = ledger_open(broker, broker->settings.runtime_directory);
+        return r;
+}
 
 int broker_init(struct broker *broker, const struct broker_settings *settings)
 {
@@ -28,26 +44,56 @@ int broker_init(struct broker *broker, const struct broker_settings *settings)
         TAILQ_INIT(&broker->woken);
         TAILQ_INIT(&broker->watchers);
         registry_init(&broker->registry, instance);
-        broker->watch.fd = -1;
-        r = deaths_init(&broker->deaths);
+        broker->watch.fd = broker->deaths.fd = -1;
+        r = init(broker);
         if (r < 0)
-                return r;
-        r = watch_init(&broker->watch);
-        if (r == 0)
-                r = history_init(&broker->history, (size_t)settings->limits.history_events);
-        if (r < 0) {
-                watch_deinit(&broker->watch);
-                deaths_deinit(&broker->deaths);
-        }
+                broker_deinit(broker);
+        else
+                broker->registry.changes.disabled = !broker->ledger.store;
         return r;
+}
+
+int broker_recover(struct broker *broker)
+{
+        return broker->ledger.store ? recovery_run(broker) : 0;
+}
+
+void broker_stop(struct broker *broker, bool keep)
+{
+        broker->stopping = true;
+        broker->keeps = keep && broker->ledger.store;
+        if (!broker->keeps)
+                return;
+        ledger_commit(broker);
+        ledger_close(broker);
+        broker->registry.changes.disabled = true;
+}
+
+void broker_commit(struct broker *broker)
+{
+        ledger_commit(broker);
+}
+
+/* The processes that never came back to what is kept for them. */
+static void forget_resumed(struct broker *broker, const struct environment *environment)
+{
+        struct member *member;
+
+        while ((member = TAILQ_FIRST(&environment->members)))
+                resuming_forget(broker, member->peer->process);
 }
 
 void broker_deinit(struct broker *broker)
 {
         struct environment *environment;
 
-        while ((environment = registry_after(&broker->registry, 0)))
+        while ((environment = registry_after(&broker->registry, 0))) {
+                forget_resumed(broker, environment);
                 reclaim_abandon(broker, environment);
+        }
+        ledger_wipe(broker); /* another broker is to have nothing to do with what we gave up */
+        ledger_close(broker);
+        registry_deinit(&broker->registry);
         history_deinit(&broker->history);
         watch_deinit(&broker->watch);
         deaths_deinit(&broker->deaths);
@@ -223,7 +269,11 @@ void broker_disconnect(struct broker *broker, struct peer *peer, bool died)
         struct account *account = peer->account;
 
         while (!LIST_EMPTY(&peer->members))
-                lifecycle_leave(broker, LIST_FIRST(&peer->members), died);
+                if (broker->keeps)
+                        member_leave(
+                                LIST_FIRST(&peer->members)); /* as far as we go: it is written down that it stays */
+                else
+                        lifecycle_leave(broker, LIST_FIRST(&peer->members), died);
         LIST_REMOVE(peer, in_process);
         broker_release_process(broker, peer->process);
         free(peer->groups);
@@ -248,6 +298,7 @@ void broker_bury(struct broker *broker, struct process *process)
 {
         struct environment *environment, *next;
 
+        resuming_end(broker, process);
         process->pidfd = close_fd(process->pidfd);
         for (environment = LIST_FIRST(&process->created); environment; environment = next) {
                 next = LIST_NEXT(environment, in_process);

@@ -5,6 +5,8 @@
 #include "daemon/host/deaths.h"
 #include "daemon/host/identity.h"
 #include "daemon/host/watch.h"
+#include "daemon/keeping.h"
+#include "daemon/ledger.h"
 #include "proto/terms.h"
 
 /* The verbs of the service. Each takes who asks and what for, and either does the whole of it or nothing.
@@ -20,11 +22,13 @@ struct counters {
 
 struct broker_settings {
         struct limits limits;
-        const char *socket;          /* what references tell; NULL where there is none */
-        const char *state_directory; /* for file regions of environments without a home; NULL: there is none */
+        const char *socket;            /* what references tell; NULL where there is none */
+        const char *runtime_directory; /* for the ledger and what goes with it; NULL: nothing is kept */
+        const char *state_directory;   /* for file regions of environments without a home; NULL: there is none */
         /* Gives memory back where that takes long, without making anybody wait; NULL: at once. */
         void (*give_back)(void *data, struct memory *memory);
         void *give_back_data;
+        struct keeper keeper;
 };
 
 struct broker {
@@ -36,12 +40,14 @@ struct broker {
         struct waiters woken, watchers;
         struct history history;
         struct counters counters;
+        struct ledger ledger;
         uint64_t ipc_namespace;
         int32_t next_key;     /* where to look for free System V keys */
         int64_t now;          /* CLOCK_MONOTONIC, of this turn of the loop */
         int64_t realtime;     /* CLOCK_REALTIME, likewise */
         int64_t started_usec; /* realtime */
         bool stopping;        /* sessions end because we do: that nothing follows from */
+        bool keeps;           /* and another broker goes on with what there is */
 };
 
 struct request {
@@ -57,8 +63,15 @@ struct request {
 };
 
 int broker_init(struct broker *broker, const struct broker_settings *settings); /* -errno */
-/* No session is left. What lives in memory goes with its last holder; persistent files stay. */
+/* Goes on with what the broker before left, the time being set. Before anybody is served. -errno, said so in the log. */
+int broker_recover(struct broker *broker);
+/* The sessions are about to be ended, because the service does. `keep`: all stays for the broker that comes after us; else
+ * what lives in memory goes with its last holder, and persistent files stay. */
+void broker_stop(struct broker *broker, bool keep);
+/* No session is left. */
 void broker_deinit(struct broker *broker);
+/* What has changed is written down; before anything of it is sent to anybody. */
+void broker_commit(struct broker *broker);
 
 /* The time of this turn, from both clocks, in microseconds. */
 void broker_set_time(struct broker *broker, int64_t monotonic, int64_t realtime);

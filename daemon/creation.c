@@ -67,39 +67,81 @@ static int make_memory(struct broker *broker, struct request *request, const str
         r = memory_make(&plan, &region->memory, &operation);
         if (r == -EEXIST && region->backing == BACKING_SYSV)
                 return r;
-        return r < 0 ? refuse_resource(&request->refusal, operation, r) : 0;
+        if (r < 0)
+                return refuse_resource(&request->refusal, operation, r);
+        if (region->backing == BACKING_MEMFD)
+                keeping_keep(broker, region);
+        return 0;
 }
 
-static void unmake_memory(struct environment *environment)
+static void unmake_memory(struct broker *broker, struct environment *environment)
 {
         struct region *region;
 
         TAILQ_FOREACH(region, &environment->regions, in_environment) {
+                keeping_drop(broker, region);
                 memory_release(region->memory);
                 region->memory = NULL;
         }
 }
 
-/* Makes the memory of all regions, their System V keys a consecutive run from `key`. -EEXIST: one of the run is taken,
- * *ret_taken, and nothing was made. */
+/* System V keys are a consecutive run from `key`; the one after it. */
+static int64_t assign_keys(struct environment *environment, int64_t key)
+{
+        struct region *region;
+
+        TAILQ_FOREACH(region, &environment->regions, in_environment)
+                if (region->backing == BACKING_SYSV)
+                        region->shm_key = (int32_t)key++;
+        return key;
+}
+
+/* Makes the memory of all regions, their System V keys a run from `key`. -EEXIST: one of the run is taken, *ret_taken, and
+ * nothing was made. */
 static int make_run(struct broker *broker, struct request *request, struct environment *environment, int64_t key,
                     int32_t *ret_taken)
 {
+        int64_t next = assign_keys(environment, key);
         struct region *region;
         int r;
 
+        if (next > key)
+                ledger_intend(broker, environment, NULL);
         TAILQ_FOREACH(region, &environment->regions, in_environment) {
-                if (region->backing == BACKING_SYSV)
-                        region->shm_key = (int32_t)key++;
                 r = make_memory(broker, request, environment, region);
                 if (r == 0)
                         continue;
                 *ret_taken = region->shm_key;
-                unmake_memory(environment);
+                unmake_memory(broker, environment);
                 return r;
         }
-        environment->next_key = key;
+        environment->next_key = next;
         return 0;
+}
+
+static int name_memory(struct request *request, struct region *region)
+{
+        const char *operation;
+        int r = region->memory ? memory_name(region->memory, &operation) : 0;
+
+        return r < 0 ? refuse_resource(&request->refusal, operation, r) : 0;
+}
+
+/* Files get their names once it is written down which files those are. */
+static int name_all(struct broker *broker, struct request *request, struct environment *environment)
+{
+        struct region *region;
+        int r = 0;
+
+        if (environment->directory < 0)
+                return 0;
+        ledger_intend(broker, environment, NULL);
+        TAILQ_FOREACH(region, &environment->regions, in_environment) {
+                r = name_memory(request, region);
+                if (r != 0)
+                        break;
+        }
+        return r;
 }
 
 /* Where automatic keys begin; they go up from here and start over at the end. */
@@ -259,29 +301,74 @@ static int name_after_home(struct environment *environment)
         return 0;
 }
 
-/* In its home, unless the file of its first region has that place. */
+/* Its home has no place for one: the file of its first region is there. */
+static bool has_reference(const struct environment *environment)
+{
+        const struct region *first = TAILQ_FIRST(&environment->regions);
+        const char *path = first && first->memory ? memory_path(first->memory) : NULL;
+
+        if (!environment->home || environment->backing == BACKING_PRIVATE)
+                return false;
+        return !path || first->backing != BACKING_FILE || strcmp(environment->directory_path, environment->home) != 0;
+}
+
 static int leave_reference(struct broker *broker, struct request *request, struct environment *environment, int home)
 {
         const struct reference_broker us = { broker->registry.instance, broker->settings.socket };
-        const struct region *first = TAILQ_FIRST(&environment->regions);
-        const char *path = first && first->memory ? memory_path(first->memory) : NULL;
         pid_t holder;
         int r;
 
-        if (home < 0 || environment->backing == BACKING_PRIVATE)
-                return 0;
-        if (path && first->backing == BACKING_FILE && strcmp(environment->directory_path, environment->home) == 0)
+        if (!has_reference(environment))
                 return 0;
         r = reference_write(home, environment->home, environment, &us, &environment->reference, &holder);
         return r < 0 ? refuse_resource(&request->refusal, r == -EEXIST ? "linkat" : "open", r) : 0;
+}
+
+int creation_renew_reference(struct broker *broker, struct environment *environment)
+{
+        const struct reference_broker us = { broker->registry.instance, broker->settings.socket };
+        owned(closep) int home = -1;
+        pid_t holder;
+
+        if (!has_reference(environment))
+                return 0;
+        home = open(environment->home, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (home < 0)
+                return -errno;
+        environment->reference = reference_forget(environment->reference);
+        return reference_write(home, environment->home, environment, &us, &environment->reference, &holder);
+}
+
+int creation_make_control(struct broker *broker, struct refusal *refusal, struct environment *environment)
+{
+        owned(freep) char *path = NULL;
+        const char *operation;
+        int r, error;
+
+        r = creation_control_path(broker, environment, &path);
+        if (r < 0)
+                return r;
+        environment->control = control_new(path, &operation, &error);
+        return environment->control ? 0 : refuse_resource(refusal, operation, -error);
+}
+
+int creation_control_path(const struct broker *broker, const struct environment *environment, char **ret)
+{
+        *ret = NULL;
+        if (!broker->ledger.store)
+                return 0;
+        if (asprintf(ret, "%s/control.%016" PRIx64 ".%" PRIu64, broker->settings.runtime_directory,
+                     broker->registry.instance, environment->id) >= 0)
+                return 0;
+        *ret = NULL;
+        return -ENOMEM;
 }
 
 static int fill(struct broker *broker, struct request *request, const struct definition *definition,
                 struct environment *environment)
 {
         owned(closep) int home = -1;
-        const char *operation;
-        int r, error;
+        int r;
 
         environment->id = registry_next_id(&broker->registry);
         environment->uid = request->peer->uid;
@@ -297,13 +384,15 @@ static int fill(struct broker *broker, struct request *request, const struct def
                 r = name_after_home(environment);
         if (r != 0)
                 return r;
-        environment->control = control_new(&operation, &error);
-        if (!environment->control)
-                return refuse_resource(&request->refusal, operation, -error);
+        r = creation_make_control(broker, &request->refusal, environment);
+        if (r != 0)
+                return r;
         r = add_regions(broker, environment, definition);
         if (r != 0)
                 return r;
         r = make_all_memory(broker, request, environment);
+        if (r == 0)
+                r = name_all(broker, request, environment);
         return r == 0 ? leave_reference(broker, request, environment, home) : r;
 }
 
@@ -317,6 +406,7 @@ static int make_one_memory(struct broker *broker, struct request *request, struc
                 return refuse_key(&request->refusal, INT32_MAX);
         region->shm_key = environment->next_key > 0 ? (int32_t)environment->next_key : broker->next_key;
         for (int i = 0; i < KEY_TRIES; i++) {
+                ledger_intend(broker, environment, region);
                 r = make_memory(broker, request, environment, region);
                 if (r != -EEXIST || environment->key_given)
                         break;
@@ -339,7 +429,12 @@ int creation_make_region(struct broker *broker, struct request *request, struct 
                 r = make_own_directory(broker, request, environment);
         if (r == 0)
                 r = make_one_memory(broker, request, environment, region);
+        if (r == 0 && region->backing == BACKING_FILE) {
+                ledger_intend(broker, environment, region);
+                r = name_memory(request, region);
+        }
         if (r != 0) {
+                memory_release(take_ptr(region->memory));
                 region_free(region);
                 return r;
         }
@@ -353,9 +448,12 @@ int creation_make(struct broker *broker, struct request *request, const char *na
                   struct environment **ret)
 {
         enum backing backing = definition->backing ? definition->backing : BACKING_MEMFD;
-        struct environment *environment = environment_new(name, definition, backing);
-        int r;
+        struct environment *environment;
+        int r = ledger_check(broker, &request->refusal);
 
+        if (r != 0)
+                return r;
+        environment = environment_new(name, definition, backing);
         if (!environment)
                 return -ENOMEM;
         environment->creator = broker_retain_process(request->peer->process);
@@ -377,16 +475,29 @@ void creation_undo(struct broker *broker, struct environment *environment)
         if (!environment)
                 return;
         environment->reference = reference_remove(environment->reference);
-        unmake_memory(environment);
+        unmake_memory(broker, environment);
         while ((region = TAILQ_FIRST(&environment->regions))) {
                 environment_remove_region(environment, region);
                 region_free(region);
         }
-        environment->control = control_free(environment->control);
+        environment->control = control_remove(environment->control);
         environment->directory = close_fd(environment->directory);
         if (environment->own_directory)
                 rmdir(environment->directory_path);
         creator = environment->creator;
         environment_free(environment);
         broker_release_process(broker, creator);
+}
+
+void creation_let_be(struct environment *environment)
+{
+        struct region *region;
+
+        environment->reference = reference_forget(environment->reference);
+        TAILQ_FOREACH(region, &environment->regions, in_environment) {
+                memory_forget(region->memory);
+                region->memory = NULL;
+        }
+        environment->control = control_free(environment->control);
+        environment->own_directory = false;
 }

@@ -11,6 +11,16 @@ int creation_make(struct broker *broker, struct request *request, const char *na
 /* Gives back all that creation_make() made, and frees it; for one that is not in the registry. Takes NULL. */
 void creation_undo(struct broker *broker, struct environment *environment);
 
+/* What it made stays in the world, for another broker to find; the environment is left with its books alone. */
+void creation_let_be(struct environment *environment);
+
+/* Makes its control page: 0, a refusal, or -ENOMEM. */
+int creation_make_control(struct broker *broker, struct refusal *refusal, struct environment *environment);
+/* Where the page is, for the caller to free; NULL where it is in no file. -ENOMEM. */
+int creation_control_path(const struct broker *broker, const struct environment *environment, char **ret);
+/* Writes its reference anew, in our name. -errno, of no consequence for the environment. */
+int creation_renew_reference(struct broker *broker, struct environment *environment);
+
 /* Where a broker begins to look for free System V keys; another for each instance, to keep out of each other's way. */
 int32_t creation_first_key(uint64_t instance);
 

@@ -5,6 +5,7 @@
 
 #include "daemon/core/policy.h"
 #include "daemon/host/memory.h"
+#include "daemon/resuming.h"
 #include "proto/util.h"
 
 #include <errno.h>
@@ -47,7 +48,7 @@ static void abandon(struct granting *granting)
                 if (granting->attachments[i] && !granting->attachments[i]->since_usec)
                         free(granting->attachments[i]);
         if (granting->is_new)
-                free(granting->member);
+                member_free(granting->member);
         free(granting->attachments);
 }
 
@@ -111,8 +112,10 @@ void granting_apply(struct broker *broker, struct granting *granting)
         for (size_t i = 0; i < granting->n; i++) {
                 struct attachment *attachment = granting->attachments[i];
 
-                if (granting->access > attachment->access)
+                if (granting->access > attachment->access) {
                         attachment->access = granting->access;
+                        change_touch(&attachment->member->change);
+                }
                 if (attachment->since_usec)
                         continue;
                 attachment->since_usec = broker->realtime;
@@ -127,6 +130,7 @@ struct member *granting_find_member_by_id(struct broker *broker, struct request 
         struct member *member;
         char own[REGISTRY_ID_SIZE];
 
+        resuming_join_by_id(broker, request->peer, id);
         LIST_FOREACH(member, &request->peer->members, in_peer) {
                 registry_write_id(&broker->registry, member->environment->id, own);
                 if (strcmp(own, id) == 0)
@@ -143,7 +147,11 @@ int granting_find_member(struct broker *broker, struct request *request, const c
 
         /* one that was retired is found by those who are still in it */
         if (environment)
+                resuming_join(request->peer, environment);
+        if (environment)
                 member = member_find(request->peer, environment);
+        if (!member)
+                resuming_join_named(request->peer, name);
         if (!member)
                 LIST_FOREACH(member, &request->peer->members, in_peer)
                         if (strcmp(member->environment->name, name) == 0)

@@ -10,8 +10,10 @@
 #include "daemon/reclaim.h"
 #include "daemon/waiting.h"
 
-static void show(struct environment *environment)
+void lifecycle_show(struct broker *broker, struct environment *environment)
 {
+        change_touch(&environment->change);
+        ledger_commit(broker);
         control_show(environment->control, environment->state, environment->generation, environment->deaths,
                      environment->draining ? CONTROL_DRAINING : 0);
 }
@@ -23,7 +25,7 @@ void lifecycle_set_ready(struct broker *broker, struct environment *environment,
         environment->state = STATE_READY;
         environment->generation++;
         environment->initializer = environment->recoverer = NULL;
-        show(environment);
+        lifecycle_show(broker, environment);
         if (kind == EVENT_KIND_RECOVERED)
                 log_info("recovered environment %s: generation %llu, by %s (pid %d)", environment->name,
                          (unsigned long long)environment->generation, process->command, (int)process->pid);
@@ -38,14 +40,14 @@ void lifecycle_set_recovering(struct broker *broker, struct member *recoverer)
         environment->state = STATE_RECOVERING;
         environment->recoverer = recoverer;
         environment->died_again = false;
-        show(environment);
+        lifecycle_show(broker, environment);
         events_note(broker, EVENT_KIND_RECOVERING, environment, NULL, recoverer->peer->process, NULL, -1);
 }
 
 static void set_dirty(struct broker *broker, struct environment *environment, const char *reason)
 {
         environment->state = STATE_DIRTY;
-        show(environment);
+        lifecycle_show(broker, environment);
         log_info("dirty environment %s: %s (pid %d) died while attached for writing", environment->name,
                  environment->culprit.command, (int)environment->culprit.pid);
         events_note(broker, EVENT_KIND_DIRTY, environment, NULL, NULL, reason, -1);
@@ -64,10 +66,21 @@ int lifecycle_refuse(struct request *request, struct environment *environment)
         return refuse(&request->refusal, environment->state == STATE_DIRTY ? REFUSED_RECOVERY : REFUSED_NOT_READY);
 }
 
-void lifecycle_set_draining(struct environment *environment, bool draining)
+void lifecycle_set_draining(struct broker *broker, struct environment *environment, bool draining)
 {
         environment->draining = draining;
-        show(environment);
+        lifecycle_show(broker, environment);
+}
+
+void lifecycle_unname_region(struct broker *broker, struct region *region)
+{
+        if (!region->memory)
+                return;
+        if (region->n_attachments > 0)
+                memory_keep(region->memory);
+        memory_unname(region->memory);
+        keeping_keep(broker, region); /* without a name nothing else leads there */
+        change_touch(&region->environment->change);
 }
 
 void lifecycle_retire(struct broker *broker, struct environment *environment, const char *rule)
@@ -79,15 +92,11 @@ void lifecycle_retire(struct broker *broker, struct environment *environment, co
         environment->state = STATE_RETIRED;
         environment->rule = rule;
         environment->initializer = environment->recoverer = NULL;
-        show(environment);
+        lifecycle_show(broker, environment);
         environment->reference = reference_remove(environment->reference);
         events_note(broker, EVENT_KIND_RETIRED, environment, NULL, NULL, rule, environment->bytes);
         TAILQ_FOREACH(region, &environment->regions, in_environment)
-                if (region->memory) {
-                        if (region->n_attachments > 0)
-                                memory_keep(region->memory);
-                        memory_unname(region->memory);
-                }
+                lifecycle_unname_region(broker, region);
         broker->counters.retired++;
         waiting_wake_all(broker, environment);
         reclaim_consider(broker, environment);
@@ -100,7 +109,7 @@ void lifecycle_let_go(struct broker *broker, struct attachment *attachment, bool
         attachment_leave(attachment);
         broker->registry.n_attachments--;
         if (said_so)
-                region->privately_held = false;
+                region->privately_held = false;          /* noted as changed by the leave */
         if (region->environment->state == STATE_RETIRED) /* there each goes with its own last holder */
                 reclaim_consider(broker, region->environment);
 }
@@ -112,6 +121,7 @@ static void note_torn(struct broker *broker, struct environment *environment)
                 set_dirty(broker, environment, "a process died while attached for writing");
         else if (environment->state == STATE_RECOVERING)
                 environment->died_again = true;
+        change_touch(&environment->change);
 }
 
 static void note_leave(struct broker *broker, const struct member *member, bool died)
@@ -137,7 +147,7 @@ void lifecycle_leave(struct broker *broker, struct member *member, bool died)
         member_leave(member);
         if (died) {
                 environment->deaths++;
-                show(environment);
+                lifecycle_show(broker, environment);
         }
         if (was_initializer) {
                 lifecycle_retire(broker, environment, "its initializer left before it was ready");

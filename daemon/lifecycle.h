@@ -4,6 +4,8 @@
 
 /* What happens to an environment as its members come and go. */
 
+/* Writes down what it is, then shows it to its members. */
+void lifecycle_show(struct broker *broker, struct environment *environment);
 /* Its content is fit for use, made anew or repaired by `process`: those who wait go on. */
 void lifecycle_set_ready(struct broker *broker, struct environment *environment, const struct process *process);
 /* This member alone repairs it. */
@@ -13,7 +15,9 @@ bool lifecycle_is_open_to(const struct environment *environment, const struct me
 /* The refusal where it is not: REFUSED_RECOVERY, or REFUSED_NOT_READY. */
 int lifecycle_refuse(struct request *request, struct environment *environment);
 /* Nobody new is let in, and the members are told. */
-void lifecycle_set_draining(struct environment *environment, bool draining);
+void lifecycle_set_draining(struct broker *broker, struct environment *environment, bool draining);
+/* Its memory loses its name or key, which is written down to happen; those who were granted it keep it. */
+void lifecycle_unname_region(struct broker *broker, struct region *region);
 /* It loses its name, its keys and its files' names at once; what its holders have mapped stays with them, and each
  * region goes on its own proof. `rule` says why. May free it. */
 void lifecycle_retire(struct broker *broker, struct environment *environment, const char *rule);

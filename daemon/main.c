@@ -146,7 +146,7 @@ static int run(struct daemon *daemon)
                         log_notice("listening on %s", daemon->options.listen[i]);
                 uv_run(&daemon->loop, UV_RUN_DEFAULT);
         }
-        server_stop(&daemon->server);
+        server_stop(&daemon->server, false);
         uv_run(&daemon->loop, UV_RUN_DEFAULT);
         return r;
 }
@@ -156,6 +156,7 @@ static int serve(struct daemon *daemon)
         const struct broker_settings settings = {
                 .limits = daemon->options.limits,
                 .socket = daemon->options.listen[0],
+                .runtime_directory = daemon->options.runtime_directory,
                 .state_directory = daemon->options.state_directory,
                 .give_back = server_give_back,
                 .give_back_data = &daemon->loop,

@@ -9,6 +9,7 @@
 #include "daemon/lifecycle.h"
 #include "daemon/log.h"
 #include "daemon/reclaim.h"
+#include "daemon/resuming.h"
 #include "daemon/waiting.h"
 #include "proto/util.h"
 
@@ -146,7 +147,7 @@ static int create(struct broker *broker, struct request *request, const struct o
         ret->created = true;
         environment->initializer = member_find(request->peer, environment);
         broker->counters.created++;
-        control_show(environment->control, environment->state, 0, 0, 0);
+        lifecycle_show(broker, environment);
         events_note(broker, EVENT_KIND_CREATED, environment, NULL, request->peer->process, NULL, environment->bytes);
         note_attached(broker, request, environment);
         log_info("created environment %s: %u regions, %lld bytes, by %s (pid %d, uid %u)", environment->name,
@@ -235,13 +236,15 @@ static int join_existing(struct broker *broker, struct request *request, struct 
 int broker_open(struct broker *broker, struct request *request, const struct open_args *args, struct opened *ret)
 {
         struct environment *environment;
+        bool resumed;
         int r;
 
         r = check_args(request, args);
         if (r != 0)
                 return r;
         environment = broker_find(broker, args->environment);
-        if (environment && args->create == CREATE_ALWAYS) {
+        resumed = environment && resuming_join(request->peer, environment);
+        if (environment && args->create == CREATE_ALWAYS && !resumed) {
                 if (!is_abandoned(environment) || !policy_may_remove(request->peer, environment)) {
                         request->refusal.environment = environment;
                         return refuse(&request->refusal, REFUSED_ENVIRONMENT_EXISTS);
@@ -273,6 +276,7 @@ int broker_ready(struct broker *broker, struct request *request, const char *nam
         }
         if (environment->died_again) { /* what was torn meanwhile may have been repaired before that */
                 environment->died_again = false;
+                change_touch(&environment->change);
                 request->refusal.environment = environment;
                 return refuse(&request->refusal, REFUSED_RECOVERY);
         }

@@ -81,11 +81,18 @@ static void forget_region(struct broker *broker, struct region *region)
 
 int64_t reclaim_region(struct broker *broker, struct region *region)
 {
-        struct memory *memory = take_ptr(region->memory);
+        struct environment *environment = region->environment;
         int64_t size = region->size;
+        struct memory *memory;
 
-        log_debug("reclaimed region %s of %s: %" PRId64 " bytes", region->name, region->environment->name, size);
-        forget_region(broker, region);
+        log_debug("reclaimed region %s of %s: %" PRId64 " bytes", region->name, environment->name, size);
+        unwatch(broker, region);
+        registry_remove_region(&broker->registry, region);
+        if (environment->state != STATE_RETIRED) /* else it is written down already that all of it goes */
+                ledger_intend(broker, environment, region);
+        keeping_drop(broker, region);
+        memory = take_ptr(region->memory);
+        region_free(region);
         broker->counters.reclaimed_regions++;
         broker->counters.reclaimed_bytes += size;
         if (memory)
@@ -105,10 +112,22 @@ static void forget_environment(struct broker *broker, struct environment *enviro
         creation_undo(broker, environment);
 }
 
+/* Written down before the first of it goes. */
+static void condemn(struct broker *broker, struct environment *environment, const char *rule)
+{
+        if (environment->state == STATE_RETIRED)
+                return;
+        registry_unname(&broker->registry, environment);
+        environment->state = STATE_RETIRED;
+        environment->rule = rule;
+        ledger_commit(broker);
+}
+
 int64_t reclaim_environment(struct broker *broker, struct environment *environment, const char *rule)
 {
         int64_t bytes;
 
+        condemn(broker, environment, rule);
         while (!TAILQ_EMPTY(&environment->regions)) {
                 environment->regions_reclaimed++;
                 environment->bytes_reclaimed += reclaim_region(broker, TAILQ_FIRST(&environment->regions));
@@ -126,9 +145,13 @@ void reclaim_abandon(struct broker *broker, struct environment *environment)
 {
         struct region *region;
 
+        if (broker->keeps)
+                creation_let_be(environment);
         while ((region = TAILQ_FIRST(&environment->regions))) {
-                struct memory *memory = take_ptr(region->memory);
+                struct memory *memory;
 
+                keeping_drop(broker, region);
+                memory = take_ptr(region->memory);
                 if (memory && (region->backing != BACKING_FILE || environment->lifetime != LIFETIME_PERSISTENT))
                         memory_unname(memory);
                 memory_forget(memory);

@@ -26,5 +26,6 @@ int64_t reclaim_region(struct broker *broker, struct region *region);
 int64_t reclaim_environment(struct broker *broker, struct environment *environment, const char *rule);
 
 /* At the broker's end: nobody will be there to free it later. What is in memory loses its name now and goes with its last
- * holder, which the kernel sees to; files that are to stay do stay. Nobody is a member any more. */
+ * holder, which the kernel sees to; files that are to stay do stay. Where another broker goes on, all stays as it is. Nobody
+ * is a member any more. */
 void reclaim_abandon(struct broker *broker, struct environment *environment);

@@ -59,7 +59,9 @@ int broker_add_region(struct broker *broker, struct request *request, const stru
         r = definition_check_region(broker, request, environment, args->region);
         if (r != 0)
                 return r;
-        r = creation_make_region(broker, request, environment, args->region, &region);
+        r = ledger_check(broker, &request->refusal);
+        if (r == 0)
+                r = creation_make_region(broker, request, environment, args->region, &region);
         if (r != 0)
                 return r;
         registry_add_region(&broker->registry, environment, region);
@@ -148,6 +150,7 @@ int broker_detach(struct broker *broker, struct request *request, const struct d
                 lifecycle_let_go(broker, attachment, true);
         TAILQ_FOREACH(region, &environment->regions, in_environment)
                 region->privately_held = false; /* also those it had not asked for */
+        change_touch(&environment->change);
         lifecycle_leave(broker, member, false);
         return 0;
 }
@@ -157,17 +160,16 @@ static int exile(struct broker *broker, struct request *request, struct environm
 {
         const struct definition nothing = { .mode = { true, environment->mode } };
         struct environment *retired = environment_new(environment->name, &nothing, region->backing);
-        const char *operation;
-        int error;
+        int r;
 
         if (!retired)
                 return -ENOMEM;
-        retired->control = control_new(&operation, &error);
-        if (!retired->control) {
-                environment_free(retired);
-                return -error;
-        }
         retired->id = registry_next_id(&broker->registry);
+        r = creation_make_control(broker, &request->refusal, retired);
+        if (r != 0) {
+                environment_free(retired);
+                return r;
+        }
         retired->uid = environment->uid;
         retired->gid = environment->gid;
         retired->lifetime = environment->lifetime;
@@ -181,12 +183,10 @@ static int exile(struct broker *broker, struct request *request, struct environm
         events_note(broker, EVENT_KIND_REGION_DELETED, environment, region->name, request->peer->process,
                     "by force while it was held; it goes with its last holder", region->size);
         registry_add_nameless(&broker->registry, retired);
-        if (region->memory && region->n_attachments > 0)
-                memory_keep(region->memory);
-        if (region->memory)
-                memory_unname(region->memory);
         registry_remove_region(&broker->registry, region);
         registry_add_region(&broker->registry, retired, region);
+        ledger_commit(broker);
+        lifecycle_unname_region(broker, region);
         reclaim_consider(broker, retired);
         return 0;
 }

@@ -25,7 +25,7 @@ static int drain(struct broker *broker, struct request *request, struct environm
         request->awaited_id = environment->id;
         request->awaited_bytes = environment->bytes;
         if (!environment->draining)
-                lifecycle_set_draining(environment, true);
+                lifecycle_set_draining(broker, environment, true);
         if (environment->n_members == 0)
                 reclaim_look_later(broker, environment);
         return r;

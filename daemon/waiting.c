@@ -108,7 +108,7 @@ void waiting_end_drain(struct broker *broker, struct environment *environment)
         TAILQ_FOREACH(waiter, &environment->waiters, in_queue)
                 if (waiter->removes)
                         return;
-        lifecycle_set_draining(environment, false);
+        lifecycle_set_draining(broker, environment, false);
         wake_openers(broker, environment);
 }
 

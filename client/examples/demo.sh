@@ -105,7 +105,7 @@ cleanup()
                 for name in library crashed orphan; do
                         regionctl remove "$name" --wait=5s >/dev/null 2>&1
                 done
-                kill -TERM "$broker" 2>/dev/null && wait "$broker" 2>/dev/null
+                kill -INT "$broker" 2>/dev/null && wait "$broker" 2>/dev/null
         fi
         rm -r "$dir"
 }

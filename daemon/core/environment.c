@@ -41,7 +41,8 @@ struct environment *environment_new(const char *name, const struct definition *d
         environment->huge_pages = definition->huge_pages.value;
         environment->key_given = definition->shm_key.given;
         environment->next_key = definition->shm_key.value;
-        if (!copy_string(&environment->name, name) || !copy_string(&environment->schema, definition->schema))
+        if (change_init(&environment->change, CHANGE_ENVIRONMENT) < 0 || !copy_string(&environment->name, name) ||
+            !copy_string(&environment->schema, definition->schema))
                 return environment_free(environment);
         return environment;
 }
@@ -57,6 +58,8 @@ struct environment *environment_free(struct environment *environment)
         free(environment->home);
         free(environment->directory_path);
         free(environment->schema);
+        free(environment->rule_text);
+        change_end(&environment->change);
         free(environment);
         return NULL;
 }

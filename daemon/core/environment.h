@@ -1,6 +1,7 @@
 #pragma once
 
 #include "daemon/core/agenda.h"
+#include "daemon/core/change.h"
 #include "daemon/core/member.h"
 #include "daemon/core/region.h"
 #include "daemon/core/tree.h"
@@ -31,6 +32,7 @@ TAILQ_HEAD(waiters, waiter);
 
 /* One environment. It has a name until it is retired; it is freed when its last region is. */
 struct environment {
+        struct change change;
         uint64_t id; /* never used again */
         char *name;
         char *home; /* canonical; NULL without */
@@ -73,6 +75,7 @@ struct environment {
 
         /* reclaim */
         const char *rule;             /* by which it goes; NULL while it stays */
+        char *rule_text;              /* the same where it came from a record; owned */
         int64_t linger_until;         /* 0 while it does not linger */
         struct agenda_item next_look; /* when to look again whether it can go */
         int64_t look_interval;

@@ -33,6 +33,18 @@ void history_add(struct history *history, struct event *event)
                 event->sequence = history->last;
 }
 
+void history_put_back(struct history *history, struct event *event)
+{
+        struct event **place = &history->events[event->sequence % history->size];
+
+        if (event->sequence < history_first(history) || event->sequence > history->last) {
+                event_free(event);
+                return;
+        }
+        event_free(*place);
+        *place = event;
+}
+
 uint64_t history_first(const struct history *history)
 {
         return history->last > history->size ? history->last - history->size + 1 : 1;

@@ -44,6 +44,8 @@ void history_deinit(struct history *history);
 /* Puts an event at the end, taking it over and forgetting the oldest; gives it its number. NULL (memory had run out)
  * leaves a gap, which those who read it are told of. */
 void history_add(struct history *history, struct event *event);
+/* Puts one back in its place, taking it over, where `last` has been set to the newest there was. */
+void history_put_back(struct history *history, struct event *event);
 /* The event of that number; NULL where it is forgotten, or still to come. */
 const struct event *history_find(const struct history *history, uint64_t sequence);
 /* The number of the oldest that can still be there. */

@@ -12,8 +12,10 @@ struct member *member_new(struct peer *peer, struct environment *environment, en
 {
         struct member *member = calloc(1, sizeof(*member));
 
-        if (!member)
+        if (!member || change_init(&member->change, CHANGE_MEMBER) < 0) {
+                free(member);
                 return NULL;
+        }
         member->peer = peer;
         member->environment = environment;
         member->access = access;
@@ -35,11 +37,24 @@ struct attachment *attachment_new(struct member *member, struct region *region, 
         return attachment;
 }
 
+struct member *member_free(struct member *member)
+{
+        if (!member)
+                return NULL;
+        change_end(&member->change);
+        free(member);
+        return NULL;
+}
+
 void member_join(struct member *member)
 {
+        struct environment *environment = member->environment;
+
         LIST_INSERT_HEAD(&member->peer->members, member, in_peer);
-        TAILQ_INSERT_TAIL(&member->environment->members, member, in_environment);
-        member->environment->n_members++;
+        TAILQ_INSERT_TAIL(&environment->members, member, in_environment);
+        environment->n_members++;
+        if (environment->change.changes)
+                change_follow(&member->change, environment->change.changes, environment->id, 0);
 }
 
 void attachment_join(struct attachment *attachment)
@@ -49,6 +64,7 @@ void attachment_join(struct attachment *attachment)
         attachment->region->n_attachments++;
         if (attachment->region->backing == BACKING_PRIVATE)
                 attachment->region->privately_held = true;
+        change_touch(&attachment->member->change);
 }
 
 struct member *member_find(const struct peer *peer, const struct environment *environment)
@@ -97,6 +113,8 @@ struct attachment *attachment_leave(struct attachment *attachment)
         if (!attachment)
                 return NULL;
         departed_note(&attachment->region->departed, attachment->member, attachment->access, attachment->since_usec);
+        change_touch(&attachment->member->change);
+        change_touch(&attachment->region->environment->change); /* who departed, and what it said it let go of */
         LIST_REMOVE(attachment, in_member);
         LIST_REMOVE(attachment, in_region);
         attachment->region->n_attachments--;
@@ -115,6 +133,5 @@ struct member *member_leave(struct member *member)
                 member->environment->initializer = NULL;
         if (member->environment->recoverer == member)
                 member->environment->recoverer = NULL;
-        free(member);
-        return NULL;
+        return member_free(member);
 }

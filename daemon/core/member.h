@@ -1,5 +1,6 @@
 #pragma once
 
+#include "daemon/core/change.h"
 #include "proto/terms.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@ struct region;
 
 /* One session in one environment, and the regions it was granted there. */
 struct member {
+        struct change change;
         struct peer *peer;
         struct environment *environment;
         enum access access;
@@ -35,6 +37,8 @@ struct attachment {
 struct member *member_new(struct peer *peer, struct environment *environment, enum access access, int64_t realtime);
 struct attachment *attachment_new(struct member *member, struct region *region, enum access access, int64_t realtime);
 
+/* Frees one that is not part of anything yet. Takes NULL. */
+struct member *member_free(struct member *member);
 /* Make it true; cannot fail. */
 void member_join(struct member *member);
 void attachment_join(struct attachment *attachment);
@@ -55,5 +59,5 @@ struct member *member_leave(struct member *member);
 
 static inline void member_freep(struct member **member)
 {
-        free(*member);
+        member_free(*member);
 }

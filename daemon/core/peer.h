@@ -23,6 +23,7 @@ struct process {
         struct opt_int exit_status, signal; /* how it ended, where the kernel tells; one of them */
         unsigned references;
         LIST_HEAD(, peer) peers;
+        struct peer *resumed; /* keeps what it was a member of before we began, until it says so itself; or NULL */
         LIST_HEAD(, environment) created; /* those it created, while they exist */
         RB_ENTRY(process) by_id;
 };

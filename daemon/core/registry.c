@@ -55,6 +55,12 @@ void registry_init(struct registry *registry, uint64_t instance)
 {
         memset(registry, 0, sizeof(*registry));
         registry->instance = instance;
+        changes_init(&registry->changes);
+}
+
+void registry_deinit(struct registry *registry)
+{
+        changes_deinit(&registry->changes);
 }
 
 void registry_write_id(const struct registry *registry, uint64_t id, char ret[REGISTRY_ID_SIZE])
@@ -98,6 +104,16 @@ static void charge(struct registry *registry, struct environment *environment, i
         environment->account->bytes += bytes;
 }
 
+/* Those who are in it already were not kept as long as it was not. */
+static void follow(struct registry *registry, struct environment *environment)
+{
+        struct member *member;
+
+        change_follow(&environment->change, &registry->changes, environment->id, 0);
+        TAILQ_FOREACH(member, &environment->members, in_environment)
+                change_follow(&member->change, &registry->changes, environment->id, 0);
+}
+
 void registry_add_nameless(struct registry *registry, struct environment *environment)
 {
         RB_INSERT(environments_by_id, &registry->environments, environment);
@@ -105,6 +121,7 @@ void registry_add_nameless(struct registry *registry, struct environment *enviro
         registry->n_environments++;
         environment->account->environments++;
         charge(registry, environment, environment->n_regions, environment->bytes);
+        follow(registry, environment);
 }
 
 void registry_add(struct registry *registry, struct environment *environment)
@@ -124,6 +141,7 @@ void registry_unname(struct registry *registry, struct environment *environment)
         if (environment->home)
                 RB_REMOVE(environments_by_home, &registry->homes, environment);
         environment->named = false;
+        change_touch(&environment->change);
 }
 
 void registry_remove(struct registry *registry, struct environment *environment)
@@ -141,6 +159,7 @@ void registry_add_region(struct registry *registry, struct environment *environm
 {
         environment_add_region(environment, region);
         charge(registry, environment, 1, region->size);
+        change_touch(&environment->change);
 }
 
 void registry_remove_region(struct registry *registry, struct region *region)
@@ -149,6 +168,7 @@ void registry_remove_region(struct registry *registry, struct region *region)
 
         environment_remove_region(environment, region);
         charge(registry, environment, -1, -region->size);
+        change_touch(&environment->change);
 }
 
 void registry_watch(struct registry *registry, struct region *region, int watch)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "daemon/core/change.h"
 #include "daemon/core/environment.h"
 #include "daemon/core/limits.h"
 #include "daemon/core/peer.h"
@@ -24,10 +25,12 @@ struct registry {
         struct processes_by_id processes;
         struct accounts_by_uid accounts;
         struct regions_by_watch watched;
+        struct changes changes; /* to what is kept: environments and their members */
         int64_t n_environments, n_regions, n_attachments, n_sessions, bytes;
 };
 
 void registry_init(struct registry *registry, uint64_t instance);
+void registry_deinit(struct registry *registry); /* nothing is in it any more */
 
 /* An id as the contract has it: a text that no other broker gives either. */
 enum { REGISTRY_ID_SIZE = 40 };

@@ -180,6 +180,19 @@ int identity_read(int socket, struct identity *ret, const char **ret_operation)
         return 0;
 }
 
+int identity_find(pid_t pid, uint64_t id)
+{
+        struct identity identity = { .pid = pid };
+        owned(closep) int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+        identity.pidfd = fd;
+        if (fd < 0)
+                return -errno;
+        if (read_id(&identity) < 0 || identity.id != id || has_event(fd, POLLIN))
+                return -ESRCH;
+        return take_fd(fd);
+}
+
 void identity_deinit(struct identity *identity)
 {
         identity->pidfd = close_fd(identity->pidfd);

@@ -4,6 +4,8 @@
 
 #include "daemon/host/memory.h"
 
+struct shmid_ds;
+
 struct memory {
         enum backing backing;
         int64_t size;
@@ -22,6 +24,8 @@ struct memory {
 };
 
 int sysv_make(const struct memory_plan *plan, struct memory *memory, const char **ret_operation);
+/* The segment is the one that was made for it. */
+bool sysv_is_ours(const struct memory *memory, const struct shmid_ds *segment);
 int sysv_is_held(const struct memory *memory);
 void sysv_unname(struct memory *memory);
 void sysv_keep(struct memory *memory);

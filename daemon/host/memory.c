@@ -104,29 +104,47 @@ static bool has_exact_leases(int directory)
 
 static int make_file(const struct memory_plan *plan, struct memory *memory, const char **ret_operation)
 {
-        char name[32];
-        int r;
-
+        memory->unnamed = true;
         *ret_operation = "fcntl F_SETLEASE";
-        if (!has_exact_leases(plan->directory)) {
-                memory->unnamed = true;
+        if (!has_exact_leases(plan->directory))
                 return -EOPNOTSUPP;
-        }
-        snprintf(name, sizeof(name), "__db.%03u", plan->number);
         *ret_operation = "malloc";
-        if (asprintf(&memory->path, "%s/%s", plan->directory_path, name) < 0) {
+        if (asprintf(&memory->path, "%s/__db.%03u", plan->directory_path, plan->number) < 0) {
                 memory->path = NULL;
                 return -ENOMEM;
         }
         memory->directory = plan->directory;
         *ret_operation = "openat";
-        memory->fd = openat(plan->directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (memory->fd < 0) {
-                r = -errno;
-                memory->unnamed = true;
-                return r;
-        }
-        return resize(memory->fd, plan->size, ret_operation);
+        memory->fd = openat(plan->directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        return memory->fd < 0 ? -errno : resize(memory->fd, plan->size, ret_operation);
+}
+
+static bool is_same(const struct memory *memory, int fd)
+{
+        struct stat st;
+
+        return fstat(fd, &st) == 0 && st.st_dev == memory->device && st.st_ino == memory->inode;
+}
+
+int memory_name(struct memory *memory, const char **ret_operation)
+{
+        const char *name = memory->path ? strrchr(memory->path, '/') + 1 : NULL;
+        owned(closep) int fd = -1;
+
+        if (memory->backing != BACKING_FILE)
+                return 0;
+        *ret_operation = "linkat";
+        if (reopen_link(memory->fd, memory->directory, name) < 0)
+                return -errno;
+        memory->unnamed = false;
+        /* by its name, or else the kernel would drop our watch of it with the name */
+        *ret_operation = "openat";
+        fd = openat(memory->directory, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd < 0 || !is_same(memory, fd))
+                return fd < 0 ? -errno : -ESTALE;
+        close_fd(memory->fd);
+        memory->fd = take_fd(fd);
+        return 0;
 }
 
 static int make(const struct memory_plan *plan, struct memory *memory, const char **ret_operation)

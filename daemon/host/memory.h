@@ -22,10 +22,12 @@ struct memory_plan {
         mode_t mode;
 };
 
-/* Makes it, empty and of its size. -errno, and *ret_operation names the call that failed; nothing is left behind then.
- * -EEXIST from "shmget": the key is taken; from "openat": the file exists. Neither is touched. -EOPNOTSUPP: a file on
+/* Makes it, empty and of its size; a file is made without its name. -errno, and *ret_operation names the call that failed;
+ * nothing is left behind then. -EEXIST from "shmget": the key is taken; the segment is not touched. -EOPNOTSUPP: a file on
  * this filesystem could never be proven free. */
 int memory_make(const struct memory_plan *plan, struct memory **ret, const char **ret_operation);
+/* Gives a file its name; all else has it. -EEXIST: something is called so, which is not touched. */
+int memory_name(struct memory *memory, const char **ret_operation);
 
 /* A description of its own for one client: a descriptor, or -errno with the operation. Not for sysv. */
 int memory_open(const struct memory *memory, enum access access, const char **ret_operation);
@@ -54,6 +56,26 @@ int64_t memory_used(const struct memory *memory);     /* bytes it takes now; -1 
 /* Tells `each` of all System V segments of this IPC namespace how many bytes they take now, in memory and swapped out. The
  * kernel tells it of all or of none, and takes more than a microsecond for each: it is not for every answer. */
 void memory_look_at_segments(void (*each)(int shm_id, int64_t used, void *data), void *data);
+
+/* How it is found again after the broker was gone. */
+struct memory_trace {
+        enum backing backing;
+        bool unnamed;
+        int64_t size;
+        uint64_t device, inode; /* memfd, posix, file */
+        char *path;             /* posix, file; NULL else */
+        int shm_id;             /* sysv, and all below */
+        int32_t shm_key;
+        pid_t creator;
+        int64_t changed; /* when its owner and mode were set last, in seconds since 1970 */
+};
+
+/* The path is borrowed from the memory. */
+void memory_trace(const struct memory *memory, struct memory_trace *ret);
+/* -ESTALE: what was traced is gone, or something else is in its place, which is not touched. -ENOMEM. `directory`: file: that
+ * in which it was made; borrowed as in the plan. `stored`: a descriptor of it that was kept for us, which is taken over in any
+ * case; -1: none, and what has no name is not found. */
+int memory_find(const struct memory_trace *trace, int directory, int stored, struct memory **ret);
 
 /* Who has a System V key. False where nobody has. */
 struct key_holder {

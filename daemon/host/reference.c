@@ -13,7 +13,9 @@
 #include "daemon/host/reference.h"
 
 #include "daemon/core/environment.h"
+#include "daemon/host/boot.h"
 #include "daemon/host/memory.h"
+#include "daemon/host/reopen.h"
 #include "proto/util.h"
 
 #include <errno.h>
@@ -36,17 +38,6 @@ struct reference {
         struct timespec written; /* with the size: the number of an inode is soon given again */
         off_t size;
 };
-
-static void read_boot_id(char ret[64])
-{
-        owned(closep) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? -1 : read(fd, ret, 63);
-
-        ret[n > 0 ? n : 0] = '\0';
-        ret[strcspn(ret, "\n")] = '\0';
-        if (!ret[0])
-                strcpy(ret, "unknown");
-}
 
 /* The process of that pid is the one with that pidfd: no other that was given its number since. */
 static bool is_alive(pid_t pid, uint64_t id)
@@ -79,7 +70,7 @@ static enum found judge(char *text, pid_t *ret_holder)
 
         if (strncmp(text, FIRST_LINE, strlen(FIRST_LINE)) != 0)
                 return FOUND_FOREIGN;
-        read_boot_id(boot);
+        boot_read_id(boot);
         while ((line = strsep(&rest, "\n"))) {
                 if (strncmp(line, "boot: ", 6) == 0)
                         this_boot = strcmp(line + 6, boot) == 0;
@@ -117,7 +108,7 @@ static int write_all(FILE *file, const struct environment *environment, const st
         const struct region *region;
         char boot[64];
 
-        read_boot_id(boot);
+        boot_read_id(boot);
         fprintf(file, FIRST_LINE "boot: %s\nbroker: %016" PRIx64 "\nprocess: %d %" PRIu64 "\n", boot, broker->instance,
                 (int)getpid(), own_process_id());
         if (broker->socket)
@@ -160,14 +151,6 @@ static int fill(int directory, const struct environment *environment, const stru
         return 0;
 }
 
-static int give_name(int directory, int fd)
-{
-        char path[64];
-
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        return linkat(AT_FDCWD, path, directory, NAME, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
-}
-
 int reference_write(int directory, const char *directory_path, const struct environment *environment,
                     const struct reference_broker *broker, struct reference **ret, pid_t *ret_holder)
 {
@@ -195,8 +178,8 @@ int reference_write(int directory, const char *directory_path, const struct envi
                 return -ENOMEM;
         if (found == FOUND_STALE)
                 unlinkat(directory, NAME, 0);
-        r = give_name(directory, fd);
-        if (r < 0) {
+        if (reopen_link(fd, directory, NAME) < 0) {
+                r = -errno;
                 free(reference->directory);
                 return r;
         }
@@ -210,6 +193,14 @@ static bool is_ours(const struct reference *reference, const struct stat *st)
                st->st_mtim.tv_sec == reference->written.tv_sec && st->st_mtim.tv_nsec == reference->written.tv_nsec;
 }
 
+struct reference *reference_forget(struct reference *reference)
+{
+        if (reference)
+                free(reference->directory);
+        free(reference);
+        return NULL;
+}
+
 struct reference *reference_remove(struct reference *reference)
 {
         owned(closep) int directory = -1;
@@ -220,7 +211,5 @@ struct reference *reference_remove(struct reference *reference)
         directory = open(reference->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (directory >= 0 && fstatat(directory, NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_ours(reference, &st))
                 unlinkat(directory, NAME, 0);
-        free(reference->directory);
-        free(reference);
-        return NULL;
+        return reference_forget(reference);
 }

@@ -21,3 +21,5 @@ int reference_write(int directory, const char *directory_path, const struct envi
                     const struct reference_broker *broker, struct reference **ret, pid_t *ret_holder);
 /* Removes the file if it still is the one that was written, and frees. Takes NULL. */
 struct reference *reference_remove(struct reference *reference);
+/* Leaves the file and frees. Takes NULL. */
+struct reference *reference_forget(struct reference *reference);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 int reopen(int fd, int flags)
 {
@@ -14,4 +15,12 @@ int reopen(int fd, int flags)
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
         reopened = open(path, flags | O_CLOEXEC | O_NOCTTY);
         return reopened < 0 ? -errno : reopened;
+}
+
+int reopen_link(int fd, int directory, const char *name)
+{
+        char path[64];
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        return linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW);
 }

@@ -40,7 +40,7 @@ int sysv_make(const struct memory_plan *plan, struct memory *memory, const char 
 }
 
 /* The segment behind our id is the one that we made: ids are used again. */
-static bool is_ours(const struct memory *memory, const struct shmid_ds *segment)
+bool sysv_is_ours(const struct memory *memory, const struct shmid_ds *segment)
 {
         return segment->shm_cpid == memory->creator && (int64_t)segment->shm_segsz == memory->size &&
                (segment->shm_perm.__key == memory->shm_key || segment->shm_perm.__key == IPC_PRIVATE);
@@ -52,7 +52,7 @@ int sysv_is_held(const struct memory *memory)
 
         if (shmctl(memory->shm_id, IPC_STAT, &segment) < 0)
                 return errno != EINVAL && errno != EIDRM; /* those say it is gone */
-        return is_ours(memory, &segment) && segment.shm_nattch > (memory->kept ? 1 : 0);
+        return sysv_is_ours(memory, &segment) && segment.shm_nattch > (memory->kept ? 1 : 0);
 }
 
 void sysv_keep(struct memory *memory)
@@ -76,7 +76,7 @@ void sysv_unname(struct memory *memory)
 {
         struct shmid_ds segment;
 
-        if (shmctl(memory->shm_id, IPC_STAT, &segment) == 0 && is_ours(memory, &segment))
+        if (shmctl(memory->shm_id, IPC_STAT, &segment) == 0 && sysv_is_ours(memory, &segment))
                 shmctl(memory->shm_id, IPC_RMID, NULL);
 }
 

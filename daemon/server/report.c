@@ -145,6 +145,13 @@ void report_segments(struct environment_view *view)
 
 /* --- who holds it ------------------------------------------------------------------------------------------------ */
 
+static enum standing standing_of(const struct peer *peer)
+{
+        if (!peer->process->alive)
+                return STANDING_INHERITED;
+        return peer == peer->process->resumed ? STANDING_RESUMED : STANDING_CONNECTED;
+}
+
 static void fill_attachment(const struct environment *environment, const struct member *member, const char *region,
                             enum access access, int64_t since, struct attachment_view *view)
 {
@@ -158,7 +165,7 @@ static void fill_attachment(const struct environment *environment, const struct 
                 .command = process->command,
                 .access = access,
                 .since_usec = since,
-                .standing = process->alive ? STANDING_CONNECTED : STANDING_INHERITED,
+                .standing = standing_of(member->peer),
         };
 }
 

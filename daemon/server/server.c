@@ -203,9 +203,13 @@ static void on_signal(uv_signal_t *signal, int number)
 {
         struct server *server = signal->data;
 
+        bool keep = number == SIGTERM;
+
         if (!server->stopping)
-                log_notice("stopping on %s", strsignal(number));
-        server_stop(server);
+                log_notice("stopping on %s; %s", strsignal(number),
+                           keep ? "what there is stays for the next start"
+                                : "what lives in memory goes with its holders");
+        server_stop(server, keep);
 }
 
 /* Asks parked calls again that may succeed now, then sets the clock. */
@@ -225,6 +229,7 @@ static void on_settle(uv_prepare_t *prepare)
                         session->exchange = exchange_free(exchange);
                 session_step(session); /* also where it is parked again: a watch has told something */
         }
+        broker_commit(server->broker);
         due = broker_next_due(server->broker);
         if (due < 0) {
                 uv_timer_stop(&server->timer);
@@ -296,7 +301,8 @@ int server_init(struct server *server, uv_loop_t *loop, struct broker *broker, c
                 return r;
         server->timer.data = server->settle.data = server;
         server_tick(server);
-        return uv_prepare_start(&server->settle, on_settle);
+        r = broker_recover(broker);
+        return r < 0 ? r : uv_prepare_start(&server->settle, on_settle);
 }
 
 static void close_handle(uv_handle_t *handle, void *data)
@@ -315,14 +321,15 @@ static void close_unless_signal(uv_handle_t *handle, void *data)
                 close_handle(handle, data);
 }
 
-void server_stop(struct server *server)
+void server_stop(struct server *server, bool keep)
 {
         struct session *session;
 
         if (server->stopping)
                 return;
-        server->stopping = server->broker->stopping = true;
+        server->stopping = true;
         server_tick(server);
+        broker_stop(server->broker, keep);
         while ((session = LIST_FIRST(&server->sessions)))
                 session_end(session, false);
         unread_deinit(server);

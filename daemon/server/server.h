@@ -35,8 +35,8 @@ struct server {
  * takes long. */
 int server_init(struct server *server, uv_loop_t *loop, struct broker *broker, const int *listening, unsigned n);
 /* Ends all sessions, without a word to anybody, and closes all handles but those of the signals, which do nothing any more;
- * the loop then runs dry. Again is harmless. */
-void server_stop(struct server *server);
+ * the loop then runs dry. `keep`: another broker goes on with what there is. Again is harmless. */
+void server_stop(struct server *server, bool keep);
 /* The very last: lets go of the signals, too, and ignores what still comes. */
 void server_finish(struct server *server);
 

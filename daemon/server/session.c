@@ -152,7 +152,10 @@ static bool flush(struct session *session)
 {
         struct broker *broker = session->server->broker;
         size_t before = session->stream.n_output;
-        int r = stream_flush(&session->stream);
+        int r;
+
+        broker_commit(broker);
+        r = stream_flush(&session->stream);
 
         if (r < 0)
                 return false;

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def running_broker(folder):
                     raise AssertionError("the broker ended before it listened")
             yield path
         finally:
-            broker.terminate()
+            broker.send_signal(signal.SIGINT)  # not to be gone on with
             said = broker.communicate(timeout=PATIENCE)[1]
     if broker.returncode != 0:
         raise AssertionError(f"the broker ended with {broker.returncode}:\n{said}")

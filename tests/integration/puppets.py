@@ -294,28 +294,40 @@ class WithBroker(unittest.TestCase):
         os.chmod(cls.folder.name, 0o755)
         cls.socket = os.path.join(cls.folder.name, "socket")
         cls.log = open(os.path.join(cls.folder.name, "log"), "w+")
+        cls.start()
+
+    @classmethod
+    def start(cls):
+        """Also again, in the same directories."""
         cls.broker = subprocess.Popen(
             [BROKER, *cls.options, "--runtime-directory", os.path.join(cls.folder.name, "run"),
              "--state-directory", os.path.join(cls.folder.name, "state"), "--listen", cls.socket],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "ASAN_OPTIONS": SANITIZER})
         for line in cls.broker.stderr:
+            cls.log.write(line.decode())
             if b"listening on " + cls.socket.encode() in line:
                 break
+        cls.log.flush()
         # what it says later is not read: into a file, so that it does not stand in the pipe
         cls.reader = subprocess.Popen(["cat"], stdin=cls.broker.stderr, stdout=cls.log)
         cls.broker.stderr.close()
 
     @classmethod
     def tearDownClass(cls):
-        cls.broker.terminate()
-        code = cls.broker.wait(PATIENCE)
-        cls.reader.wait(PATIENCE)
+        code = cls.stop(signal.SIGINT)  # not to be gone on with
         cls.log.seek(0)
         log = cls.log.read()
         cls.log.close()
         cls.folder.cleanup()
         if code != 0 or "ERROR" in log or "runtime error" in log:
             raise AssertionError(f"the broker ended with {code}: {log[-4000:]}")
+
+    @classmethod
+    def stop(cls, how):
+        cls.broker.send_signal(how)
+        code = cls.broker.wait(PATIENCE)
+        cls.reader.wait(PATIENCE)
+        return code
 
     def setUp(self):
         self.env = self.id().split(".")[-1]

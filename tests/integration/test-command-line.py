@@ -172,7 +172,7 @@ class Options(CommandLine):
                     peer.sendall(b"this is not Varlink\0")
                     self.assertEqual(peer.recv(1), b"")
             said[level] = broker.said
-        self.assertRegex(said["notice"], r"\Aregion-broker: listening on [^\n]*\nregion-broker: stopping on Terminated\n\Z")
+        self.assertRegex(said["notice"], r"\Aregion-broker: listening on [^\n]*\nregion-broker: stopping on Terminated; [^\n]*\n\Z")
         self.assertNotIn("not Varlink", said["info"])
         self.assertIn("not Varlink", said["debug"])
 

@@ -8,6 +8,7 @@ demo.sh is the larger half of the test: it fails by itself when anything is not 
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ class WithBroker(unittest.TestCase):
                    "--state-directory", os.path.join(folder, "state")]
         self.environment = {**os.environ, "REGION_BROKER_SOCKET": socket}
         broker = self.enterContext(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
-        self.addCleanup(broker.terminate)
+        self.addCleanup(broker.send_signal, signal.SIGINT)  # not to be gone on with
         while "listening on" not in (line := broker.stderr.readline()):
             self.assertNotEqual(line, "", "the broker ended before it listened")
 

@@ -154,7 +154,7 @@ START_TEST(a_file_that_stands_there_is_refused_and_left_alone)
         varlink_ask(peer, &reply, "Open", "{'environment':'e','create':'ifAbsent','definition':{'home':'%s',%s}}", home,
                     TWO_FILES);
         ck_assert_reply(&reply, "ResourceFailure");
-        ck_assert_value(&reply, "operation", "openat");
+        ck_assert_value(&reply, "operation", "linkat");
         ck_assert_value(&reply, "errnoName", "EEXIST");
         ck_assert_int_eq(lstat(path, &now), 0);
         ck_assert_uint_eq(now.st_ino, before.st_ino);

@@ -241,7 +241,7 @@ class WithBroker(WithoutBroker):
 
     @classmethod
     def tearDownClass(cls):
-        code = cls.broker.end()
+        code = cls.broker.end(signal.SIGINT)  # not to be gone on with
         cls.folder.cleanup()
         if code != 0:
             raise AssertionError(f"the broker ended with {code}: {cls.broker.err.lines}")

@@ -160,7 +160,7 @@ static void close_all_but(int one, int other)
         close_range((unsigned)higher + 1, UINT_MAX, 0);
 }
 
-/* SIGTERM first: a broker that stops in order leaves nothing of its own behind, whatever the test has made it hold. */
+/* SIGINT first: a broker that stops in order leaves nothing of its own behind, whatever the test has made it hold. */
 static _Noreturn void guard(const char *directory, int test, int broker)
 {
         struct pollfd gone = { .fd = test, .events = POLLIN };
@@ -171,7 +171,7 @@ static _Noreturn void guard(const char *directory, int test, int broker)
         while (poll(&gone, 1, -1) < 0 && errno == EINTR)
                 ;
         gone.fd = broker;
-        pidfd_send_signal(broker, SIGTERM, NULL, 0);
+        pidfd_send_signal(broker, SIGINT, NULL, 0);
         if (poll(&gone, 1, DAEMON_WAIT_MSEC) <= 0)
                 pidfd_send_signal(broker, SIGKILL, NULL, 0);
         poll(&gone, 1, DAEMON_WAIT_MSEC);
@@ -304,7 +304,7 @@ bool daemon_stop(struct daemon *daemon)
 
         if (daemon->pid == 0)
                 return complain(daemon, "it does not run");
-        kill(daemon->pid, SIGTERM);
+        kill(daemon->pid, SIGINT);
         if (!wait_for_end(daemon)) {
                 daemon_kill(daemon);
                 return complain(daemon, "it did not stop in time");

@@ -29,7 +29,7 @@ struct daemon {
  * same directory. */
 bool daemon_start(struct daemon *daemon, const char *const *options);
 
-/* Asks it to stop by SIGTERM and waits for its end; true if it exited with success. */
+/* Asks it to stop by SIGINT and waits for its end; true if it exited with success. */
 bool daemon_stop(struct daemon *daemon);
 /* Ends it by SIGKILL, and waits for that. */
 void daemon_kill(struct daemon *daemon);

@@ -4,6 +4,7 @@
 #include "daemon/log.h"
 #include "proto/util.h"
 #include "tests/support/scratch.h"
+#include "tests/unit/ledger-law.h"
 
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -18,6 +19,7 @@ static int listening;
 static struct sockaddr_un address = { .sun_family = AF_UNIX };
 static socklen_t address_size;
 static uint64_t last_connection;
+static char runtime[64];
 
 /* --- the room ---------------------------------------------------------------------------------------------------- */
 
@@ -46,13 +48,24 @@ char *room_path(const char *name)
         return scratch_path(name);
 }
 
+const char *room_runtime(void)
+{
+        return runtime;
+}
+
 static void begin_broker(void)
 {
-        struct broker_settings settings = { .state_directory = scratch };
+        struct broker_settings settings = { .runtime_directory = runtime, .state_directory = scratch };
 
         limits_init(&settings.limits);
         ck_assert_int_eq(broker_init(&room, &settings), 0);
         set_time(1000000);
+        ck_assert_int_eq(broker_recover(&room), 0);
+}
+
+void room_check_ledger(void)
+{
+        law_check(&room);
 }
 
 void room_restart(void)
@@ -64,6 +77,8 @@ void room_restart(void)
 static void begin(void)
 {
         log_set_level(LOG_LEVEL_ERROR);
+        strcpy(runtime, "/dev/shm/unit-test-runtime-XXXXXX");
+        ck_assert_ptr_nonnull(mkdtemp(runtime));
         begin_broker();
         start_listening();
 }
@@ -89,9 +104,12 @@ static void check_nothing_is_left(void)
 
 static void end(void)
 {
+        room_check_ledger();
         check_nothing_is_left();
         broker_deinit(&room);
         close_fd(listening);
+        law_clear(runtime);
+        ck_assert_int_eq(rmdir(runtime), 0); /* no page of control is left there */
 }
 
 TCase *room_case(Suite *suite, const char *name, SFun setup)

@@ -18,6 +18,10 @@ TCase *room_case(Suite *suite, const char *name, SFun setup);
 
 /* The broker ends, and another begins. */
 void room_restart(void);
+/* Where its ledger is. */
+const char *room_runtime(void);
+/* The law: what is written down is what is true, and who reads it knows the same. Writes what has changed first. */
+void room_check_ledger(void);
 
 /* One session, and the one call that it may have parked. Zero-initialised it is none. */
 struct caller {

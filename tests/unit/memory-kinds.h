@@ -68,6 +68,8 @@ static inline struct memory *make_as(const struct memory_plan *plan)
         const char *operation;
         int r = memory_make(plan, &memory, &operation);
 
+        if (r == 0)
+                r = memory_name(memory, &operation);
         ck_assert_msg(r == 0, "%s: %s", operation, strerror(-r));
         return memory;
 }
@@ -157,7 +159,13 @@ static inline void check_refused(const struct memory_plan *plan, int error, cons
         struct memory *memory = NULL;
         const char *operation = NULL;
 
-        ck_assert_int_eq(memory_make(plan, &memory, &operation), error);
+        int r = memory_make(plan, &memory, &operation);
+
+        if (r == 0) {
+                r = memory_name(memory, &operation);
+                memory_release(take_ptr(memory));
+        }
+        ck_assert_int_eq(r, error);
         ck_assert_str_eq(operation, wanted_operation);
         ck_assert_ptr_null(memory);
 }

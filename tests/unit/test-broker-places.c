@@ -237,7 +237,7 @@ START_TEST(where_one_file_exists_none_is_left_and_that_one_is_not_touched)
         sheep = room_define(BACKING_FILE, 2);
         sheep.home = home;
         ck_assert_int_eq(try(), REFUSED_RESOURCE);
-        ck_assert_str_eq(a.request.refusal.operation, "openat");
+        ck_assert_str_eq(a.request.refusal.operation, "linkat");
         ck_assert_int_eq(a.request.refusal.error, EEXIST);
         ck_assert(!is_there(first));
         ck_assert(is_there(second));

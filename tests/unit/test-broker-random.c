@@ -285,6 +285,8 @@ static void step(void)
         case 3 ... 5:
                 room_settle();
                 check_books();
+                if (any(8) == 0)
+                        room_check_ledger();
                 break;
         default:
                 act(&actors[any(N_CALLERS)]);

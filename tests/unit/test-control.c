@@ -19,7 +19,7 @@ static void setup(void)
         const char *operation;
         int error;
 
-        control = control_new(&operation, &error);
+        control = control_new(NULL, &operation, &error);
         ck_assert_msg(control, "%s: %s", operation, strerror(error));
 }
 

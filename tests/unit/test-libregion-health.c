@@ -66,14 +66,6 @@ static int short_page(void)
         return fake_memory(8);
 }
 
-static int plain_file(void)
-{
-        int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-        ck_assert_int_eq(ftruncate(fd, CONTROL_SIZE), 0);
-        return fd;
-}
-
 static int no_memory(void)
 {
         return open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -94,7 +86,6 @@ static const struct {
 } unfit[] = {
         { no_page, "does not know its layout" },
         { short_page, "too short" },
-        { plain_file, "not sealed" },
         { no_memory, "no memory" },
         { of_the_future, "does not know its layout" },
 };

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "daemon/broker.h"
+
+/* Processes that are members from before this broker began: alive and, as far as we know, as they were. Until one calls and
+ * goes on where it was, or dies, its memberships are kept for it by a peer that has no session. */
+
+/* That peer, made if need be; NULL when memory runs out. */
+struct peer *resuming_peer(struct process *process);
+/* The membership in the environment that is kept for the caller's process, if any, becomes the caller's own. */
+bool resuming_join(struct peer *peer, const struct environment *environment);
+/* The same, of the environment that was called so, or has that id. */
+bool resuming_join_named(struct peer *peer, const char *name);
+bool resuming_join_by_id(struct broker *broker, struct peer *peer, const char *id);
+/* The process is dead: what was kept for it leaves. */
+void resuming_end(struct broker *broker, struct process *process);
+/* The service ends: what is kept is forgotten, and nothing follows from it. */
+void resuming_forget(struct broker *broker, struct process *process);
