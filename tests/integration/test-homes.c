@@ -7,31 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
-
-/* A path in the directory of this test. The caller frees it. */
-__attribute__((format(printf, 1, 2))) static char *path_in_test(const char *format, ...)
-{
-        owned(freep) char *name = NULL;
-        char *path;
-        va_list args;
-
-        va_start(args, format);
-        ck_assert_int_ge(vasprintf(&name, format, args), 0);
-        va_end(args);
-        ck_assert_int_ge(asprintf(&path, "%s/%s", broker.directory, name), 0);
-        return path;
-}
-
-static char *make_directory(const char *name)
-{
-        char *path = path_in_test("%s", name);
-
-        ck_assert_int_eq(mkdir(path, 0700), 0);
-        return path;
-}
 
 static bool exists(const char *path)
 {
@@ -99,7 +76,7 @@ static void check_path(const struct varlink_reply *reply, int grant, const char 
 START_TEST(files_are_numbered_in_the_home)
 {
         owned(varlink_clear) struct varlink_reply reply = {};
-        owned(freep) char *home = make_directory("home");
+        owned(freep) char *home = broker_make_directory("home");
         int peer = broker_connect();
 
         broker_open(peer, &reply, "e", "'home':'%s',%s", home, TWO_FILES);
@@ -120,8 +97,8 @@ END_TEST
 START_TEST(files_go_to_the_region_directory_where_there_is_one)
 {
         owned(varlink_clear) struct varlink_reply reply = {};
-        owned(freep) char *home = make_directory("home");
-        owned(freep) char *elsewhere = make_directory("elsewhere");
+        owned(freep) char *home = broker_make_directory("home");
+        owned(freep) char *elsewhere = broker_make_directory("elsewhere");
         int peer = broker_connect();
 
         broker_open(peer, &reply, "e", "'home':'%s','regionDirectory':'%s','lifetime':'attached',%s", home, elsewhere,
@@ -142,8 +119,8 @@ END_TEST
 START_TEST(a_file_that_stands_there_is_refused_and_left_alone)
 {
         owned(varlink_clear) struct varlink_reply reply = {};
-        owned(freep) char *home = make_directory("home");
-        owned(freep) char *path = path_in_test("home/__db.001");
+        owned(freep) char *home = broker_make_directory("home");
+        owned(freep) char *path = broker_path("home/__db.001");
         owned(closep) int foreign = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
         int peer = broker_connect();
         struct stat before, now;
@@ -172,9 +149,9 @@ END_TEST
 START_TEST(a_link_that_stands_there_is_not_followed)
 {
         owned(varlink_clear) struct varlink_reply reply = {};
-        owned(freep) char *home = make_directory("home");
-        owned(freep) char *path = path_in_test("home/__db.001");
-        owned(freep) char *target = path_in_test("target");
+        owned(freep) char *home = broker_make_directory("home");
+        owned(freep) char *path = broker_path("home/__db.001");
+        owned(freep) char *target = broker_path("target");
         int peer = broker_connect();
 
         ck_assert_int_eq(symlink(target, path), 0);
@@ -229,8 +206,8 @@ START_TEST(a_home_is_the_same_however_it_is_spelt)
                 "home", "home/", "link", "link/", "home/../home", "./home/.", "/home//"
         };
         owned(varlink_clear) struct varlink_reply reply = {};
-        owned(freep) char *home = make_directory("home");
-        owned(freep) char *link = path_in_test("link");
+        owned(freep) char *home = broker_make_directory("home");
+        owned(freep) char *link = broker_path("link");
         owned(freep) char *id = NULL;
         int peer = broker_connect();
 
@@ -253,8 +230,8 @@ END_TEST
 START_TEST(one_home_has_one_environment)
 {
         owned(varlink_clear) struct varlink_reply reply = {};
-        owned(freep) char *home = make_directory("home");
-        owned(freep) char *link = path_in_test("link");
+        owned(freep) char *home = broker_make_directory("home");
+        owned(freep) char *link = broker_path("link");
         int peer = broker_connect();
 
         ck_assert_int_eq(symlink("home", link), 0);
@@ -279,7 +256,7 @@ START_TEST(a_home_that_is_no_directory_is_refused)
 {
         static const char *const paths[][2] = { { "absent", "ENOENT" }, { "socket", "ENOTDIR" }, { "loop", "ELOOP" } };
         owned(varlink_clear) struct varlink_reply reply = {};
-        owned(freep) char *loop = path_in_test("loop");
+        owned(freep) char *loop = broker_path("loop");
         int peer = broker_connect();
 
         ck_assert_int_eq(symlink("loop", loop), 0);
@@ -300,11 +277,11 @@ START_TEST(a_home_that_the_peer_could_not_use_itself_is_refused)
 {
         static const char *const paths[] = { "closed", "closed/open", "link", "readable", "closed/absent", "", "/etc" };
         owned(varlink_clear) struct varlink_reply reply = {};
-        owned(freep) char *closed_to_all = make_directory("closed");
-        owned(freep) char *open_to_all = make_directory("closed/open");
-        owned(freep) char *readable = make_directory("readable");
-        owned(freep) char *own = make_directory("own");
-        owned(freep) char *link = path_in_test("link");
+        owned(freep) char *closed_to_all = broker_make_directory("closed");
+        owned(freep) char *open_to_all = broker_make_directory("closed/open");
+        owned(freep) char *readable = broker_make_directory("readable");
+        owned(freep) char *own = broker_make_directory("own");
+        owned(freep) char *link = broker_path("link");
         struct child child;
         int peer = broker_connect_from(&child, 1);
 

@@ -65,6 +65,29 @@ void broker_teardown(void)
         daemon_deinit(&broker);
 }
 
+/* --- its directory ----------------------------------------------------------------------------------------------- */
+
+char *broker_path(const char *format, ...)
+{
+        owned(freep) char *name = NULL;
+        char *path;
+        va_list args;
+
+        va_start(args, format);
+        ck_assert_int_ge(vasprintf(&name, format, args), 0);
+        va_end(args);
+        ck_assert_int_ge(asprintf(&path, "%s/%s", broker.directory, name), 0);
+        return path;
+}
+
+char *broker_make_directory(const char *name)
+{
+        char *path = broker_path("%s", name);
+
+        ck_assert_int_eq(mkdir(path, 0700), 0);
+        return path;
+}
+
 /* --- sessions ---------------------------------------------------------------------------------------------------- */
 
 int broker_connect(void)

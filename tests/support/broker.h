@@ -15,6 +15,10 @@ void broker_setup(void);
 /* Fixture: it still lives, it stops in order, no sanitizer had anything to say, and it left no System V segment. */
 void broker_teardown(void);
 
+/* A path in the directory that it has for this test, and that path as a new directory. The caller frees it. */
+__attribute__((format(printf, 1, 2))) char *broker_path(const char *format, ...);
+char *broker_make_directory(const char *name);
+
 int broker_connect(void);
 /* A session of another process, which lives until the child is ended or killed; the socket is this one's to speak through.
  * As another user (and group of the same number) if `uid` is not 0, for which this process has to be root and the broker

@@ -4,11 +4,13 @@
 
 #include "proto/util.h"
 
+#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
+#include <unistd.h>
 
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15
@@ -77,6 +79,44 @@ static int look_for_names(struct ipc_snapshot *snapshot, const char *prefix)
                 if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
                         r = add_name(snapshot, entry->d_name);
         return r;
+}
+
+int32_t ipc_own_key(void)
+{
+        return 0x74000000 + (int)getpid() * 16;
+}
+
+static const char foreign_content[] = "somebody else's";
+
+int ipc_make_foreign(int32_t key)
+{
+        int id = shmget(key, 5000, IPC_CREAT | IPC_EXCL | 0600);
+        char *bytes;
+
+        ck_assert_msg(id >= 0, "shmget: %s", strerror(errno));
+        bytes = shmat(id, NULL, 0);
+        ck_assert_ptr_ne(bytes, (void *)-1);
+        memcpy(bytes, foreign_content, sizeof(foreign_content));
+        shmdt(bytes);
+        return id;
+}
+
+void ipc_check_foreign(int id)
+{
+        struct shmid_ds now;
+        char *bytes;
+
+        ck_assert_msg(shmctl(id, IPC_STAT, &now) == 0, "somebody else's segment: %s", strerror(errno));
+        ck_assert_int_eq(now.shm_cpid, getpid());
+        ck_assert_int_eq(now.shm_lpid, getpid());
+        ck_assert_uint_eq(now.shm_nattch, 0);
+        ck_assert_uint_eq(now.shm_segsz, 5000);
+        ck_assert_uint_eq(now.shm_perm.mode, 0600);
+        ck_assert_uint_eq(now.shm_perm.uid, geteuid());
+        bytes = shmat(id, NULL, SHM_RDONLY);
+        ck_assert_ptr_ne(bytes, (void *)-1);
+        ck_assert_str_eq(bytes, foreign_content);
+        shmdt(bytes);
 }
 
 int ipc_count_fds(pid_t pid)
