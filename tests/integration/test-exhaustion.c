@@ -6,6 +6,7 @@
 #include "tests/support/broker.h"
 #include "tests/support/check.h"
 #include "tests/support/ipc.h"
+#include "tests/support/namespace.h"
 
 #include "client/libregion.h"
 #include "proto/util.h"
@@ -44,9 +45,8 @@ static char home[128];
 /* A tmpfs that nobody but this test and its broker sees. */
 static void mount_tmpfs(const char *where, const char *options)
 {
-        ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
-        ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-        ck_assert_msg(mount("tmpfs", where, "tmpfs", 0, options) == 0, "%s: %s", where, strerror(errno));
+        ck_assert(namespace_enter(CLONE_NEWNS));
+        namespace_mount("tmpfs", where, "tmpfs", 0, options);
 }
 
 /* The broker that sees it is started anew, in the directory it has already. */
@@ -178,42 +178,13 @@ START_TEST(where_no_file_can_be_made_the_broker_says_so)
 }
 END_TEST
 
-START_TEST(a_full_dev_shm_is_an_error_for_posix_and_none_for_memfd)
-{
-        struct region_broker *session;
-        struct region_env *env;
-        int peer;
-
-        mount_tmpfs("/dev/shm", "size=1m");
-        broker_setup();
-        peer = broker_connect();
-        ck_assert_int_eq(region_broker_connect(broker.socket, &session), REGION_OK);
-        ck_assert_int_eq(open_region(session, REGION_BACKING_POSIX, 4 << 20, NULL, &env), REGION_E_RESOURCE);
-        ck_assert_int_eq(region_last_error()->errnum, ENOSPC);
-        broker_wait_for_statistic(peer, "environments", 0);
-        ck_assert_int_eq(count_files("/dev/shm"), 0);
-        ck_assert_int_eq(open_region(session, REGION_BACKING_MEMFD, 4 << 20, NULL, &env), REGION_OK);
-        region_env_close(env);
-        region_broker_close(session);
-        close(peer);
-}
-END_TEST
-
 /* --- no more segments -------------------------------------------------------------------------------------------- */
-
-static void write_setting(const char *path, const char *value)
-{
-        owned(closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-        ck_assert_int_ge(fd, 0);
-        ck_assert_int_eq(write(fd, value, strlen(value)), (ssize_t)strlen(value));
-}
 
 /* In an IPC namespace of its own, where these limits are its own too. */
 static void start_with_few_segments(const char *setting, const char *value)
 {
-        ck_assert_int_eq(unshare(CLONE_NEWIPC), 0);
-        write_setting(setting, value);
+        ck_assert(namespace_enter(CLONE_NEWIPC));
+        namespace_set(setting, value);
         broker_setup();
 }
 
@@ -484,7 +455,6 @@ int main(void)
         tcase_add_test(namespaces, a_full_disk_is_an_error_at_creation_and_nothing_of_it_is_left);
         tcase_add_test(namespaces, when_the_initializer_finds_no_room_the_next_one_tries);
         tcase_add_test(namespaces, where_no_file_can_be_made_the_broker_says_so);
-        tcase_add_test(namespaces, a_full_dev_shm_is_an_error_for_posix_and_none_for_memfd);
         tcase_add_test(namespaces, when_there_are_no_more_segments_none_of_a_set_is_left);
         tcase_add_test(namespaces, a_segment_larger_than_allowed_is_refused_as_the_kernel_says);
         tcase_add_test(namespaces, segments_are_not_given_to_another_ipc_namespace);

@@ -34,7 +34,7 @@ static struct region_env *open_data(int index, size_t size, struct region_env_op
         options.lifetime = REGION_LIFETIME_ATTACHED;
         options.regions = &data;
         options.n_regions = 1;
-        return open_ready(session, "e", &options);
+        return open_env(session, "e", &options);
 }
 
 static struct region *data_of(struct region_env *env)
@@ -109,7 +109,7 @@ START_TEST(each_of_five_backings_is_what_it_is_called_and_is_used_by_the_same_ca
         ck_assert_int_eq(region_env_info(env)->backing, backing);
         ck_assert_int_eq(region_info(data_of(env))->backing, backing);
         check_nature(data_of(env));
-        bytes = map_region(env, "data", NULL);
+        bytes = map_region(env, "data");
         ck_assert_mem_eq(bytes, (char[SMALL]){}, SMALL);
         fill(bytes, SMALL);
         check_filled(bytes, SMALL);
@@ -136,7 +136,7 @@ START_TEST(a_region_is_mapped_at_the_address_that_was_wished)
         struct region_env *env = open_data(_i, SMALL, (struct region_env_options){});
         char *wish = free_place(SMALL);
 
-        ck_assert_ptr_eq(map_region(env, "data", wish), wish);
+        ck_assert_ptr_eq(map_region_at(env, "data", wish), wish);
         ck_assert_ptr_eq(region_address(data_of(env)), wish);
         fill(wish, SMALL);
         check_filled(wish, SMALL);
@@ -150,7 +150,7 @@ START_TEST(at_an_address_that_is_taken_nothing_is_replaced)
         char *taken = mmap(NULL, SMALL, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *address;
 
         fill(taken, SMALL);
-        address = map_region(env, "data", taken + PAGE); /* it would fit in part */
+        address = map_region_at(env, "data", taken + PAGE); /* it would fit in part */
         ck_assert(address + SMALL <= taken || taken + SMALL <= address);
         ck_assert_mem_eq(address, (char[SMALL]){}, SMALL);
         check_filled(taken, SMALL);
@@ -162,7 +162,7 @@ END_TEST
 START_TEST(unmapped_and_mapped_elsewhere_it_has_its_content)
 {
         struct region_env *env = open_data(_i, SMALL, (struct region_env_options){});
-        char *first = map_region(env, "data", free_place(SMALL)), *wish = free_place(SMALL);
+        char *first = map_region_at(env, "data", free_place(SMALL)), *wish = free_place(SMALL);
         unsigned char resident[SMALL / PAGE];
 
         ck_assert_ptr_ne(first, wish);
@@ -172,7 +172,7 @@ START_TEST(unmapped_and_mapped_elsewhere_it_has_its_content)
                 ck_assert_ptr_null(region_address(data_of(env)));
                 if (backing != REGION_BACKING_PRIVATE) /* that waits where it is for a better place */
                         ck_assert_int_eq(mincore(i % 2 ? wish : first, SMALL, resident), -1);
-                ck_assert_ptr_eq(map_region(env, "data", i % 2 ? first : wish), i % 2 ? first : wish);
+                ck_assert_ptr_eq(map_region_at(env, "data", i % 2 ? first : wish), i % 2 ? first : wish);
                 check_filled(region_address(data_of(env)), SMALL);
         }
         ck_assert_int_eq(mincore(first, SMALL, resident), -1);
@@ -186,7 +186,7 @@ START_TEST(detached_and_attached_again_it_has_its_content)
         struct region *again;
         void *address;
 
-        fill(map_region(env, "data", NULL), SMALL);
+        fill(map_region(env, "data"), SMALL);
         check(region_detach(data_of(env)));
         ck_assert_ptr_null(data_of(env));
         check(region_env_attach(env, "data", REGION_WRITE, &again));
@@ -229,7 +229,7 @@ START_TEST(what_is_not_sparse_is_all_there_before_it_is_touched)
 {
         struct region_env *env = open_data(_i, LARGE, (struct region_env_options){});
 
-        map_region(env, "data", NULL);
+        map_region(env, "data");
         ck_assert_int_ge(bytes_used(env), LARGE);
         region_broker_close(session);
 }
@@ -238,7 +238,7 @@ END_TEST
 START_TEST(sparse_memory_takes_nothing_before_it_is_touched)
 {
         struct region_env *env = open_data(_i, LARGE, (struct region_env_options){ .sparse = true });
-        char *bytes = map_region(env, "data", NULL);
+        char *bytes = map_region(env, "data");
 
         ck_assert_int_eq(bytes_used(env), 0);
         bytes[LARGE - 1] = 'x'; /* one page, or one huge page where the machine gives these unasked */
@@ -251,7 +251,7 @@ END_TEST
 START_TEST(the_bytes_that_are_used_are_told_and_grow_with_use)
 {
         struct region_env *env = open_data(_i, LARGE, (struct region_env_options){ .sparse = true });
-        char *bytes = map_region(env, "data", NULL);
+        char *bytes = map_region(env, "data");
         int64_t used;
 
         for (size_t part = 0; part < LARGE; part += HUGE_PAGE) {
@@ -310,7 +310,7 @@ START_TEST(locked_memory_is_in_ram_as_long_as_it_is_mapped)
                 return;
         }
         env = open_data(_i, SMALL, (struct region_env_options){ .lock = true });
-        bytes = map_region(env, "data", free_place(SMALL));
+        bytes = map_region_at(env, "data", free_place(SMALL));
         ck_assert_int_eq(read_field("/proc/self/smaps", bytes, "Locked:"), SMALL);
         ck_assert_int_eq(read_field("/proc/self/status", NULL, "VmLck:"), before + SMALL);
         ck_assert_int_eq(count_resident(bytes, SMALL), SMALL);

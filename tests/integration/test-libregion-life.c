@@ -30,32 +30,9 @@ static const struct region_env_options plain = {
 };
 static const struct region_env_options no_wait = { .wait_usec = REGION_NO_WAIT };
 
-/* Opens it, and says ready where that is to be said. */
-static struct region_env *open_env(struct region_broker *session, const char *name,
-                                   const struct region_env_options *options)
-{
-        struct region_env *env;
-
-        check(region_env_open(session, name, options, &env));
-        if (region_env_role(env) != REGION_ROLE_MEMBER)
-                check(region_env_ready(env));
-        return env;
-}
-
 static char *map_data(struct region_env *env)
 {
-        void *address;
-
-        check(region_map(region_env_find(env, "data"), NULL, &address));
-        return address;
-}
-
-static void wait_for_state(struct region_env *env, enum region_state state)
-{
-        struct region_health health;
-
-        for (region_env_health(env, &health); health.state != state; region_env_health(env, &health))
-                check(region_env_wait_change(env, health.change, (int64_t)CHECK_WAIT_MSEC * 1000));
+        return map_region(env, "data");
 }
 
 /* A member by a session of its own, until it is told to end, or killed. */
@@ -346,30 +323,6 @@ START_TEST(a_child_keeps_the_environment_when_its_parent_leaves)
         check_error(region_describe(session, "e", &unused), REGION_E_NOT_FOUND); /* it went with its last holder */
         child_end(&child);
         region_broker_close(session);
-}
-END_TEST
-
-static void only_close(int channel, const void *unused)
-{
-        (void)channel, (void)unused;
-        region_broker_close(inherited);
-}
-
-START_TEST(a_child_that_only_closes_is_never_heard_of)
-{
-        struct child child = {};
-        int peer = broker_connect();
-        int64_t calls;
-
-        open_inherited(&recoverable);
-        calls = broker_statistic(peer, "counters.calls");
-        child_fork(&child, only_close, NULL);
-        child_end(&child);
-        ck_assert_int_eq(broker_statistic(peer, "counters.calls"), calls + 1);
-        ck_assert_uint_eq(count_members(inherited, "e"), 1);
-        ck_assert_int_eq(region_env_state(inherited_env), REGION_STATE_READY);
-        region_broker_close(inherited);
-        close(peer);
 }
 END_TEST
 
@@ -721,7 +674,6 @@ int main(void)
         tcase_add_test(happens, an_environment_that_is_gone_is_explained);
         tcase_add_test(forking, a_child_goes_on_with_what_it_inherited);
         tcase_add_test(forking, a_child_keeps_the_environment_when_its_parent_leaves);
-        tcase_add_test(forking, a_child_that_only_closes_is_never_heard_of);
         tcase_add_test(forking, the_death_of_a_child_that_went_on_is_a_death);
         tcase_add_test(forking, the_death_of_a_child_that_only_reads_harms_nothing);
         tcase_add_test(forking, a_child_holds_only_the_regions_that_it_inherited);

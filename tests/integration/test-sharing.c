@@ -68,7 +68,7 @@ static void join_as_another_user(int channel, const void *data)
         ck_assert_int_eq(setresgid(1, 1, 1), 0);
         ck_assert_int_eq(setresuid(1, 1, 1), 0);
         session = connect_session();
-        ck_assert_str_eq(map_region(open_ready(session, "e", &joining), "data", NULL), "for all");
+        ck_assert_str_eq(map_region(open_env(session, "e", &joining), "data"), "for all");
         child_tell(channel, TOLD);
 }
 
@@ -81,13 +81,13 @@ START_TEST(the_mode_is_what_was_asked_for_whatever_the_umask)
         struct child child;
 
         options.mode = 0666;
-        env = open_ready(session, "e", &options);
+        env = open_env(session, "e", &options);
         ck_assert_uint_eq(region_env_info(env)->mode, 0666);
         if (backings[_i] == REGION_BACKING_SYSV) {
                 ck_assert_int_eq(shmctl(region_info(region_env_at(env, 0))->shm_id, IPC_STAT, &segment), 0);
                 ck_assert_uint_eq(segment.shm_perm.mode & 0777, 0666);
         }
-        strcpy(map_region(env, "data", NULL), "for all");
+        strcpy(map_region(env, "data"), "for all");
         if (geteuid() == 0) {
                 child_start(&child, join_as_another_user, NULL);
                 ck_assert_int_eq(child_hear(child.channel), TOLD);
@@ -145,7 +145,7 @@ static void live(int channel, const void *data)
 
         check(region_env_open(session, "e", &life->options, &env));
         ck_assert_int_eq(region_env_role(env), REGION_ROLE_INITIALIZER);
-        ck_assert_mem_eq(map_region(env, "data", NULL), (char[SIZE]){}, SIZE);
+        ck_assert_mem_eq(map_region(env, "data"), (char[SIZE]){}, SIZE);
         memset(region_address(region_env_at(env, 0)), 'x', SIZE);
         if (life->ready)
                 check(region_env_ready(env));
@@ -186,7 +186,7 @@ static void work_in_a_container(int channel)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         ck_assert_int_eq(getpid(), 1);
         session = connect_session();
-        bytes = map_region(open_ready(session, "e", &joining), "data", NULL);
+        bytes = map_region(open_env(session, "e", &joining), "data");
         ck_assert_str_eq(bytes, "from outside");
         strcpy(bytes, "from within");
         child_tell(channel, TOLD);
@@ -224,8 +224,8 @@ START_TEST(containers_share_through_one_socket)
         char *bytes;
 
         options.mode = 0666;
-        env = open_ready(session, "e", &options);
-        bytes = map_region(env, "data", NULL);
+        env = open_env(session, "e", &options);
+        bytes = map_region(env, "data");
         strcpy(bytes, "from outside");
         child_start(&container, run_a_container, NULL);
         told = child_hear(container.channel);
@@ -324,7 +324,7 @@ static void make_and_pay(int channel, const void *data)
         }
         session = connect_session();
         options.regions = &region;
-        open_ready(session, "e", &options);
+        open_env(session, "e", &options);
         child_tell(channel, TOLD);
         child_hear(channel);
         region_broker_close(session);

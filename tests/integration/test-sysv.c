@@ -2,17 +2,12 @@
 
 #include "tests/support/broker.h"
 #include "tests/support/check.h"
+#include "tests/support/ipc.h"
 
 #include "proto/util.h"
 
 #include <stdio.h>
 #include <sys/shm.h>
-
-/* Keys that no other test asks for at the same time, and outside of those that the broker picks. */
-static int first_key(void)
-{
-        return 0x74000000 + (int)getpid() * 16;
-}
 
 #define THREE_SEGMENTS \
         "'backing':'sysv','regions':[{'name':'a','size':4096},{'name':'b','size':4096},{'name':'c','size':4096}]"
@@ -20,7 +15,7 @@ static int first_key(void)
 START_TEST(keys_that_are_asked_for_are_a_run)
 {
         owned(varlink_clear) struct varlink_reply reply = {};
-        int peer = broker_connect(), key = first_key();
+        int peer = broker_connect(), key = ipc_own_key();
         struct shmid_ds segment;
 
         broker_open(peer, &reply, "e", "'shmKey':%d,'mode':416,%s", key, THREE_SEGMENTS);
@@ -61,40 +56,12 @@ START_TEST(keys_that_the_broker_picks_are_runs_that_do_not_meet)
 }
 END_TEST
 
-/* Somebody else's segment, with something in it. */
-static int make_foreign(int key, struct shmid_ds *before)
-{
-        int id = shmget(key, 5000, IPC_CREAT | IPC_EXCL | 0600);
-        char *bytes;
-
-        ck_assert_int_ge(id, 0);
-        bytes = shmat(id, NULL, 0);
-        strcpy(bytes, "somebody else's");
-        shmdt(bytes);
-        ck_assert_int_eq(shmctl(id, IPC_STAT, before), 0);
-        return id;
-}
-
-static void check_foreign_and_end_it(int id, const struct shmid_ds *before)
-{
-        struct shmid_ds now;
-        char *bytes;
-
-        ck_assert_int_eq(shmctl(id, IPC_STAT, &now), 0);
-        ck_assert_mem_eq(&now, before, sizeof(now));
-        bytes = shmat(id, NULL, 0);
-        ck_assert_str_eq(bytes, "somebody else's");
-        shmdt(bytes);
-        ck_assert_int_eq(shmctl(id, IPC_RMID, NULL), 0);
-}
-
 START_TEST(a_taken_key_is_refused_by_its_holder_and_left_alone)
 {
         owned(varlink_clear) struct varlink_reply reply = {};
-        int peer = broker_connect(), key = first_key(), id;
-        struct shmid_ds before;
+        int peer = broker_connect(), key = ipc_own_key(), id;
 
-        id = make_foreign(key + 1, &before);
+        id = ipc_make_foreign(key + 1);
         varlink_ask(peer, &reply, "Open", "{'environment':'e','create':'ifAbsent','definition':{'shmKey':%d,%s}}", key,
                     THREE_SEGMENTS);
         ck_assert_reply(&reply, "KeyInUse");
@@ -112,7 +79,8 @@ START_TEST(a_taken_key_is_refused_by_its_holder_and_left_alone)
         varlink_ask(peer, &reply, "AddRegion", "{'environment':'e','region':{'name':'b','size':1}}");
         ck_assert_reply(&reply, "KeyInUse");
         ck_assert_int_eq(varlink_number(&reply, "shmKey"), key + 1);
-        check_foreign_and_end_it(id, &before);
+        ipc_check_foreign(id);
+        ck_assert_int_eq(shmctl(id, IPC_RMID, NULL), 0);
         varlink_ask(peer, &reply, "AddRegion", "{'environment':'e','region':{'name':'b','size':1}}");
         ck_assert_reply(&reply, NULL);
         ck_assert_int_eq(varlink_number(&reply, "grant.region.shmKey"), key + 1);
@@ -124,32 +92,16 @@ START_TEST(the_broker_goes_around_keys_that_are_taken)
 {
         owned(varlink_clear) struct varlink_reply reply = {};
         int peer = broker_connect(), key, id;
-        struct shmid_ds before;
 
         broker_open(peer, &reply, "e", "'backing':'sysv','regions':[{'name':'a','size':1}]");
         key = (int)varlink_number(&reply, "grants.0.region.shmKey");
-        id = make_foreign(key + 2, &before);
+        id = ipc_make_foreign(key + 2);
         broker_open(peer, &reply, "f", THREE_SEGMENTS);
         ck_assert_int_eq(varlink_number(&reply, "grants.0.region.shmKey"), key + 3);
         ck_assert_int_eq(varlink_number(&reply, "grants.2.region.shmKey"), key + 5);
         ck_assert_int_eq(shmget(key + 1, 0, 0), -1);
-        check_foreign_and_end_it(id, &before);
-        close(peer);
-}
-END_TEST
-
-START_TEST(a_segment_that_took_the_place_of_ours_is_left_alone)
-{
-        owned(varlink_clear) struct varlink_reply reply = {};
-        int peer = broker_connect(), key = first_key(), id;
-        struct shmid_ds before;
-
-        broker_open(peer, &reply, "e", "'shmKey':%d,'backing':'sysv','regions':[{'name':'a','size':5000}]", key);
-        ck_assert_int_eq(shmctl((int)varlink_number(&reply, "grants.0.region.shmId"), IPC_RMID, NULL), 0);
-        id = make_foreign(key, &before);
-        broker_detach(peer, "e");
-        ck_assert(daemon_wait_for_line(&broker, "reclaimed environment e"));
-        check_foreign_and_end_it(id, &before);
+        ipc_check_foreign(id);
+        ck_assert_int_eq(shmctl(id, IPC_RMID, NULL), 0);
         close(peer);
 }
 END_TEST
@@ -164,6 +116,5 @@ int main(void)
         tcase_add_test(tcase, keys_that_the_broker_picks_are_runs_that_do_not_meet);
         tcase_add_test(tcase, a_taken_key_is_refused_by_its_holder_and_left_alone);
         tcase_add_test(tcase, the_broker_goes_around_keys_that_are_taken);
-        tcase_add_test(tcase, a_segment_that_took_the_place_of_ours_is_left_alone);
         return check_run(suite);
 }
