@@ -21,13 +21,6 @@
 
 /* --- machine failures -------------------------------------------------------------------------------------------- */
 
-static int refuse_resource(struct refusal *refusal, const char *operation, int r)
-{
-        refusal->operation = operation;
-        refusal->error = -r;
-        return refuse(refusal, REFUSED_RESOURCE);
-}
-
 static int refuse_key(struct refusal *refusal, int32_t key)
 {
         struct key_holder holder = { .shm_id = -1 };

@@ -13,18 +13,18 @@
 
 static int open_memory(struct request *request, struct grant *grant)
 {
+        const struct memory *memory = grant->region->memory;
+        bool by_id = grant->region->backing == BACKING_SYSV;
         const char *operation;
-        int fd;
+        int r;
 
-        if (!grant->region->memory || grant->region->backing == BACKING_SYSV)
+        if (!memory)
                 return 0;
-        fd = memory_open(grant->region->memory, grant->access, &operation);
-        if (fd < 0) {
-                request->refusal.operation = operation;
-                request->refusal.error = -fd;
-                return refuse(&request->refusal, REFUSED_RESOURCE);
-        }
-        grant->fd = fd;
+        r = by_id ? memory_check(memory, &operation) : memory_open(memory, grant->access, &operation);
+        if (r < 0)
+                return refuse_resource(&request->refusal, operation, r);
+        if (!by_id)
+                grant->fd = r;
         return 0;
 }
 

@@ -98,11 +98,8 @@ static int join(struct broker *broker, struct request *request, struct environme
         if (r != 0)
                 return r;
         opened.control_fd = control_open(environment->control);
-        if (opened.control_fd < 0) {
-                request->refusal.operation = "open";
-                request->refusal.error = -opened.control_fd;
-                return refuse(&request->refusal, REFUSED_RESOURCE);
-        }
+        if (opened.control_fd < 0)
+                return refuse_resource(&request->refusal, "open", opened.control_fd);
         r = granting_plan(broker, request, environment, access, opened.grants, opened.n_grants, &granting);
         if (r != 0)
                 return r;
@@ -231,6 +228,17 @@ static int join_existing(struct broker *broker, struct request *request, struct 
         return 0;
 }
 
+/* Where others removed its memory while nobody was in it, there is nothing to join. */
+static struct environment *find_for_opening(struct broker *broker, const struct open_args *args)
+{
+        struct environment *environment = broker_find(broker, args->environment);
+
+        if (!environment || environment->n_members > 0 || !reclaim_is_lost(environment))
+                return environment;
+        reclaim_consider(broker, environment); /* may free it */
+        return broker_find(broker, args->environment);
+}
+
 /* --- the verbs --------------------------------------------------------------------------------------------------- */
 
 int broker_open(struct broker *broker, struct request *request, const struct open_args *args, struct opened *ret)
@@ -242,7 +250,7 @@ int broker_open(struct broker *broker, struct request *request, const struct ope
         r = check_args(request, args);
         if (r != 0)
                 return r;
-        environment = broker_find(broker, args->environment);
+        environment = find_for_opening(broker, args);
         resumed = environment && resuming_join(request->peer, environment);
         if (environment && args->create == CREATE_ALWAYS && !resumed) {
                 if (!is_abandoned(environment) || !policy_may_remove(request->peer, environment)) {

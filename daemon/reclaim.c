@@ -232,6 +232,18 @@ static void reclaim_retired(struct broker *broker, struct environment *environme
                 doubt(broker, environment);
 }
 
+bool reclaim_is_lost(const struct environment *environment)
+{
+        const struct region *region;
+
+        if (environment->lifetime != LIFETIME_PERSISTENT || TAILQ_EMPTY(&environment->regions))
+                return false;
+        TAILQ_FOREACH(region, &environment->regions, in_environment)
+                if (!region->memory || !memory_is_lost(region->memory))
+                        return false;
+        return true;
+}
+
 /* The rule by which it goes now; NULL while it stays. */
 static const char *due_rule(struct broker *broker, struct environment *environment)
 {
@@ -239,6 +251,8 @@ static const char *due_rule(struct broker *broker, struct environment *environme
                 return NULL;
         if (environment->backing == BACKING_PRIVATE && !environment->creator->alive)
                 return "private, its process is dead";
+        if (reclaim_is_lost(environment))
+                return "persistent, but its memory was removed";
         if (environment->lifetime != LIFETIME_ATTACHED)
                 return NULL;
         if (environment->linger_usec == 0)

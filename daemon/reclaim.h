@@ -20,6 +20,9 @@ bool reclaim_is_proven(struct broker *broker, struct region *region);
 /* The same for all regions of an environment that has no members. */
 bool reclaim_is_all_proven(struct broker *broker, struct environment *environment);
 
+/* It was to persist, and others have removed all of its memory: there is nothing to come back to. */
+bool reclaim_is_lost(const struct environment *environment);
+
 /* Frees one region, proven free; its size in bytes. */
 int64_t reclaim_region(struct broker *broker, struct region *region);
 /* Frees an environment whose regions are all proven free, and says so by which rule; its size in bytes. */

@@ -48,3 +48,11 @@ static inline int refuse(struct refusal *refusal, enum refusal_code code)
 {
         return (int)(refusal->code = code);
 }
+
+/* The same for what the machine refused: the system call, and its -errno. */
+static inline int refuse_resource(struct refusal *refusal, const char *operation, int r)
+{
+        refusal->operation = operation;
+        refusal->error = -r;
+        return refuse(refusal, REFUSED_RESOURCE);
+}

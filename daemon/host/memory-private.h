@@ -26,6 +26,7 @@ struct memory {
 int sysv_make(const struct memory_plan *plan, struct memory *memory, const char **ret_operation);
 /* The segment is the one that was made for it. */
 bool sysv_is_ours(const struct memory *memory, const struct shmid_ds *segment);
+bool sysv_is_lost(const struct memory *memory);
 int sysv_is_held(const struct memory *memory);
 void sysv_unname(struct memory *memory);
 void sysv_keep(struct memory *memory);

@@ -194,6 +194,12 @@ int memory_open(const struct memory *memory, enum access access, const char **re
         return reopen(memory->fd, access == ACCESS_WRITE ? O_RDWR : O_RDONLY);
 }
 
+int memory_check(const struct memory *memory, const char **ret_operation)
+{
+        *ret_operation = "shmctl IPC_STAT";
+        return memory_is_lost(memory) ? -EIDRM : 0;
+}
+
 static bool take_lease(int fd)
 {
         return fcntl(fd, F_SETLEASE, F_WRLCK) == 0;
@@ -217,16 +223,39 @@ int memory_is_held(const struct memory *memory)
 /* Names are not ours alone, and whoever owns the directory may have put something else there: what has our name has to be
  * our file. The directory is the one that we made it in, wherever that is by now; /dev/shm is nobody's to replace. No
  * descriptor is needed, which might not be had. */
-static void unlink_own(const struct memory *memory)
+static bool find_own(const struct memory *memory, int *ret_directory, const char **ret_name)
 {
         bool is_file = memory->backing == BACKING_FILE;
-        int directory = is_file ? memory->directory : AT_FDCWD;
-        const char *name = is_file ? strrchr(memory->path, '/') + 1 : memory->path;
         struct stat st;
 
-        if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == memory->device &&
-            st.st_ino == memory->inode)
+        *ret_directory = is_file ? memory->directory : AT_FDCWD;
+        *ret_name = is_file ? strrchr(memory->path, '/') + 1 : memory->path;
+        return fstatat(*ret_directory, *ret_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == memory->device &&
+               st.st_ino == memory->inode;
+}
+
+static void unlink_own(const struct memory *memory)
+{
+        const char *name;
+        int directory;
+
+        if (find_own(memory, &directory, &name))
                 unlinkat(directory, name, 0);
+}
+
+bool memory_is_lost(const struct memory *memory)
+{
+        const char *name;
+        int directory;
+
+        switch (memory->backing) {
+        case BACKING_SYSV:
+                return sysv_is_lost(memory);
+        case BACKING_FILE:
+                return memory->unnamed || !find_own(memory, &directory, &name);
+        default:
+                return false;
+        }
 }
 
 void memory_keep(struct memory *memory)

@@ -31,9 +31,15 @@ int memory_name(struct memory *memory, const char **ret_operation);
 
 /* A description of its own for one client: a descriptor, or -errno with the operation. Not for sysv. */
 int memory_open(const struct memory *memory, enum access access, const char **ret_operation);
+/* For sysv: 0 where its id is still its own, or -EIDRM with the operation. */
+int memory_check(const struct memory *memory, const char **ret_operation);
 
 /* The proof. 0: at this moment no process maps it or has it open but us; 1: somebody does, or nobody can tell. */
 int memory_is_held(const struct memory *memory);
+
+/* Others have removed what it is: its segment; or the name of its file, without which nobody finds it after us. An object
+ * under /dev/shm and a memfd need no name. */
+bool memory_is_lost(const struct memory *memory);
 
 /* Takes its name or key away, so that it can be given anew; what holders have mapped stays. Only what is provably the
  * thing that memory_make() made is removed. Again is harmless. */

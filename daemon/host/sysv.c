@@ -46,13 +46,29 @@ bool sysv_is_ours(const struct memory *memory, const struct shmid_ds *segment)
                (segment->shm_perm.__key == memory->shm_key || segment->shm_perm.__key == IPC_PRIVATE);
 }
 
-int sysv_is_held(const struct memory *memory)
+/* 1: it is there; 0: it is not, or another has its id; -errno: nobody can tell. */
+static int look(const struct memory *memory, struct shmid_ds *ret)
+{
+        if (shmctl(memory->shm_id, IPC_STAT, ret) < 0)
+                return errno == EINVAL || errno == EIDRM ? 0 : -errno;
+        return sysv_is_ours(memory, ret);
+}
+
+bool sysv_is_lost(const struct memory *memory)
 {
         struct shmid_ds segment;
 
-        if (shmctl(memory->shm_id, IPC_STAT, &segment) < 0)
-                return errno != EINVAL && errno != EIDRM; /* those say it is gone */
-        return sysv_is_ours(memory, &segment) && segment.shm_nattch > (memory->kept ? 1 : 0);
+        return look(memory, &segment) == 0;
+}
+
+int sysv_is_held(const struct memory *memory)
+{
+        struct shmid_ds segment;
+        int r = look(memory, &segment);
+
+        if (r <= 0)
+                return r < 0;
+        return segment.shm_nattch > (memory->kept ? 1 : 0);
 }
 
 void sysv_keep(struct memory *memory)
@@ -76,7 +92,7 @@ void sysv_unname(struct memory *memory)
 {
         struct shmid_ds segment;
 
-        if (shmctl(memory->shm_id, IPC_STAT, &segment) == 0 && sysv_is_ours(memory, &segment))
+        if (look(memory, &segment) > 0)
                 shmctl(memory->shm_id, IPC_RMID, NULL);
 }
 

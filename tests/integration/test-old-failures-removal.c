@@ -6,11 +6,70 @@
 
 #include "proto/util.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+
+enum { DONE = 1 };
+
+/* Those that processes share, and can be had in a home. */
+static const enum region_backing backings[] = {
+        REGION_BACKING_MEMFD,
+        REGION_BACKING_POSIX,
+        REGION_BACKING_SYSV,
+        REGION_BACKING_FILE,
+};
+enum { N_BACKINGS = array_size(backings) };
+
+struct home {
+        const char *path;
+        enum region_backing backing;
+};
+
+/* --- a home that is removed -------------------------------------------------------------------------------------- */
+
+static void hold_home(int channel, const void *data)
+{
+        const struct home *home = data;
+        struct region_env_options options = with_data(home->backing);
+        struct region_env *env = open_env(connect_session(), home->path, &options);
+
+        memset(map_region(env, "data"), 'x', DATA_SIZE);
+        child_tell(channel, DONE);
+        child_hear(channel);
+        check_bytes(map_region(env, "data"), DATA_SIZE, 'x');
+        child_tell(channel, DONE);
+        child_hear(channel);
+}
+
+static void remove_home(const char *home)
+{
+        owned(freep) char *file = broker_path("home/__db.001");
+
+        ck_assert_int_eq(unlink(file), 0);
+        ck_assert_int_eq(rmdir(home), 0);
+}
+
+/* Berkeley DB: who begins anew by removing the home leaves what was in system memory, until the machine is booted. Here it
+ * goes, files too: they persist, but not when they are gone. */
+START_TEST(of_a_home_that_stays_removed_the_memory_goes_with_the_last_holder)
+{
+        owned(freep) char *home = broker_make_directory("home");
+        struct child holder;
+        int peer = broker_connect();
+
+        child_start(&holder, hold_home, &(struct home){ home, backings[_i] });
+        ck_assert_int_eq(child_hear(holder.channel), DONE);
+        remove_home(home);
+        child_kill(&holder);
+        broker_wait_for_statistic(peer, "environments", 0);
+        ck_assert_int_eq(broker_statistic(peer, "bytes"), 0);
+        close(peer);
+}
+END_TEST
 
 /* --- scripts that clean up --------------------------------------------------------------------------------------- */
 
@@ -106,13 +165,98 @@ START_TEST(a_segment_that_ipcrm_removed_is_still_shared_and_what_took_its_key_is
 }
 END_TEST
 
+static void remove_memory(const struct region_info *region)
+{
+        if (region->path)
+                ck_assert_int_eq(unlink(region->path), 0);
+        else
+                ck_assert_int_eq(shmctl(region->shm_id, IPC_RMID, NULL), 0);
+}
+
+static void check_id_leads_nowhere(void)
+{
+        int id = shmget(IPC_PRIVATE, DATA_SIZE, IPC_CREAT | 0600);
+
+        ck_assert_int_eq(shmctl(id, IPC_RMID, NULL), 0);
+        ck_assert_ptr_eq(shmat(id, NULL, 0), MAP_FAILED);
+}
+
+/* The same while nobody is in it, which nothing tells of. */
+static void remove_memory_of_nobody(struct region_env *env)
+{
+        struct region_info region = *region_info(region_env_at(env, 0));
+        owned(freep) char *path = region.path ? strdup(region.path) : NULL;
+
+        region.path = path;
+        region_env_close(env);
+        remove_memory(&region);
+}
+
+/* System V, Berkeley DB: a record of an id outlives ipcrm(1), and all who go by it fail at shmat(2) until the record is
+ * removed as well. */
+START_TEST(memory_that_was_to_persist_and_was_removed_is_made_anew)
+{
+        struct region_env_options options = with_data(_i ? REGION_BACKING_FILE : REGION_BACKING_SYSV);
+        owned(freep) char *home = broker_make_directory("home");
+        struct region_broker *session = connect_session();
+        struct region_env *env;
+
+        check_id_leads_nowhere();
+
+        options.lifetime = REGION_LIFETIME_PERSISTENT;
+        env = open_env(session, home, &options);
+        memset(map_region(env, "data"), 'x', DATA_SIZE);
+        region_env_close(env);
+        env = open_env(session, home, &options);
+        check_bytes(map_region(env, "data"), DATA_SIZE, 'x');
+        region_unmap(region_env_at(env, 0));
+        remove_memory(region_info(region_env_at(env, 0)));
+        region_env_close(env);
+        ck_assert(daemon_wait_for_line(&broker, "rule: persistent, but its memory was removed"));
+
+        env = open_env(session, home, &options);
+        ck_assert_int_eq(region_env_role(env), REGION_ROLE_INITIALIZER);
+        check_bytes(map_region(env, "data"), DATA_SIZE, 0);
+        remove_memory_of_nobody(env);
+        check(region_env_open(session, home, &options, &env));
+        ck_assert_int_eq(region_env_role(env), REGION_ROLE_INITIALIZER);
+        check(region_env_ready(env));
+        region_env_close(env);
+        check(region_env_remove(session, home, false, 0, NULL));
+        region_broker_close(session);
+}
+END_TEST
+
+/* Of what is not mapped nothing stays after ipcrm(1). */
+START_TEST(who_joins_where_a_segment_is_gone_is_told_so)
+{
+        struct region_env_options options = with_data(REGION_BACKING_SYSV);
+        struct region_broker *session = connect_session(), *other = connect_session();
+        struct region_env *env, *joined;
+
+        env = open_env(session, "e", &options);
+        remove_memory(region_info(region_env_at(env, 0)));
+        check_error(region_env_open(other, "e", &options, &joined), REGION_E_RESOURCE);
+        ck_assert_int_eq(region_last_error()->errnum, EIDRM);
+        ck_assert_uint_eq(count_members(other, "e"), 1);
+        region_env_close(env);
+        joined = open_env(other, "e", &options);
+        ck_assert_int_eq(region_env_role(joined), REGION_ROLE_INITIALIZER);
+        region_broker_close(session);
+        region_broker_close(other);
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("old-failures-removal");
         TCase *tcase = check_case(suite, "removal");
 
         tcase_add_checked_fixture(tcase, broker_setup, broker_teardown);
+        tcase_add_loop_test(tcase, of_a_home_that_stays_removed_the_memory_goes_with_the_last_holder, 0, N_BACKINGS);
         tcase_add_test(tcase, an_object_whose_name_was_removed_is_still_shared_and_what_took_the_name_is_left_alone);
         tcase_add_test(tcase, a_segment_that_ipcrm_removed_is_still_shared_and_what_took_its_key_is_left_alone);
+        tcase_add_loop_test(tcase, memory_that_was_to_persist_and_was_removed_is_made_anew, 0, 2);
+        tcase_add_test(tcase, who_joins_where_a_segment_is_gone_is_told_so);
         return check_run(suite);
 }

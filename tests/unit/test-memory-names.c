@@ -129,6 +129,38 @@ START_TEST(a_file_that_was_removed_by_another_does_no_harm)
 }
 END_TEST
 
+START_TEST(what_others_removed_is_lost_unless_it_needs_no_name)
+{
+        struct memory *memory = make(_i);
+        const char *path = memory_path(memory);
+
+        ck_assert(!memory_is_lost(memory));
+        if (path) {
+                ck_assert_int_eq(unlink(path), 0);
+                write_file(path, "theirs");
+        } else if (_i == SYSV) {
+                remove_segment(memory_shm_id(memory));
+        }
+        ck_assert_int_eq(memory_is_lost(memory), _i == FILES || _i == SYSV);
+        if (path)
+                ck_assert_int_eq(unlink(path), 0);
+        memory_release(memory);
+}
+END_TEST
+
+START_TEST(a_segment_that_another_removed_is_not_lost_while_it_is_attached)
+{
+        struct memory *memory = make(SYSV);
+        void *address = shmat(memory_shm_id(memory), NULL, 0);
+
+        remove_segment(memory_shm_id(memory));
+        ck_assert(!memory_is_lost(memory));
+        shmdt(address);
+        ck_assert(memory_is_lost(memory));
+        memory_release(memory);
+}
+END_TEST
+
 START_TEST(a_file_is_removed_wherever_its_directory_has_gone)
 {
         owned(freep) char *home = scratch_path("home"), *moved = scratch_path("moved"),
@@ -198,6 +230,8 @@ int main(void)
         tcase_add_loop_test(tcase, a_file_that_was_replaced_by_another_survives, POSIX, FILES + 1);
         tcase_add_test(tcase, a_link_to_our_file_is_not_our_file);
         tcase_add_test(tcase, a_file_that_was_removed_by_another_does_no_harm);
+        tcase_add_loop_test(tcase, what_others_removed_is_lost_unless_it_needs_no_name, 0, N_KINDS);
+        tcase_add_test(tcase, a_segment_that_another_removed_is_not_lost_while_it_is_attached);
         tcase_add_test(tcase, a_file_is_removed_wherever_its_directory_has_gone);
         tcase_add_test(tcase, a_taken_key_is_refused_and_its_segment_not_touched);
         tcase_add_test(tcase, who_takes_the_key_after_another_removed_our_segment_keeps_it);
