@@ -128,6 +128,8 @@ int broker_delete_region(struct broker *broker, struct request *request, const s
 int broker_remove(struct broker *broker, struct request *request, const struct remove_args *args, int64_t *ret_bytes);
 /* By name, or by the path of its home, however that is spelt; NULL where there is none. */
 struct environment *broker_find(struct broker *broker, const char *name);
+/* That whose home had this path when it was made; by now the path may lead elsewhere. */
+struct environment *broker_find_home(struct broker *broker, const char *path);
 /* After fork(2): the caller says that it still holds what it inherited. It becomes a member that holds what it names or,
  * where it names nothing, all that it may. */
 int broker_adopt(struct broker *broker, struct request *request, const struct adopt_args *args,

@@ -264,6 +264,9 @@ static int open_directories(struct broker *broker, struct request *request, cons
                 r = open_named_directory(request, definition->home, ret_home, &environment->home);
                 if (r != 0)
                         return r;
+                r = directory_identify(*ret_home, &environment->home_id);
+                if (r < 0)
+                        return refuse_resource(&request->refusal, "statx", r);
                 if (registry_find_home(&broker->registry, environment->home)) {
                         request->refusal.environment = registry_find_home(&broker->registry, environment->home);
                         return refuse(&request->refusal, REFUSED_ENVIRONMENT_EXISTS);

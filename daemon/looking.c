@@ -9,18 +9,22 @@
 
 #include <string.h>
 
+struct environment *broker_find_home(struct broker *broker, const char *path)
+{
+        struct environment *environment = registry_find_home(&broker->registry, path);
+        owned(freep) char *canonical = NULL;
+
+        if (environment)
+                return environment;
+        canonical = directory_canonical(path);
+        return canonical ? registry_find_home(&broker->registry, canonical) : NULL;
+}
+
 struct environment *broker_find(struct broker *broker, const char *name)
 {
         struct environment *environment = registry_find(&broker->registry, name);
-        owned(freep) char *canonical = NULL;
 
-        if (environment || name[0] != '/')
-                return environment;
-        environment = registry_find_home(&broker->registry, name);
-        if (environment)
-                return environment;
-        canonical = directory_canonical(name);
-        return canonical ? registry_find_home(&broker->registry, canonical) : NULL;
+        return environment || name[0] != '/' ? environment : broker_find_home(broker, name);
 }
 
 int broker_describe(struct broker *broker, struct request *request, const char *name, struct environment **ret)

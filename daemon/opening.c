@@ -6,6 +6,8 @@
 #include "daemon/events.h"
 #include "daemon/granting.h"
 #include "daemon/host/control.h"
+#include "daemon/host/directory.h"
+#include "daemon/host/memory.h"
 #include "daemon/lifecycle.h"
 #include "daemon/log.h"
 #include "daemon/reclaim.h"
@@ -228,6 +230,36 @@ static int join_existing(struct broker *broker, struct request *request, struct 
         return 0;
 }
 
+/* --- what is no more ---------------------------------------------------------------------------------------------- */
+
+/* Persistent files are where they were made: their directory was moved away, or is not the home. */
+static bool has_files(const struct environment *environment)
+{
+        const struct region *region;
+
+        if (environment->lifetime != LIFETIME_PERSISTENT)
+                return false;
+        TAILQ_FOREACH(region, &environment->regions, in_environment)
+                if (region->backing == BACKING_FILE && !memory_is_lost(region->memory))
+                        return true;
+        return false;
+}
+
+/* A home that was removed and made anew is another home, and nothing is in it yet. Who would make an environment there is
+ * not to find the old one, which stays with its holders. */
+static void retire_if_home_is_another(struct broker *broker, const struct request *request,
+                                      const struct open_args *args)
+{
+        const char *named = args->definition ? args->definition->home : NULL;
+        const char *path = args->environment[0] == '/' ? args->environment : named;
+        struct environment *environment = path ? broker_find_home(broker, path) : NULL;
+
+        if (!environment || args->create <= CREATE_NEVER || !policy_may_remove(request->peer, environment))
+                return;
+        if (directory_is_another(environment->home, &environment->home_id) && !has_files(environment))
+                lifecycle_retire(broker, environment, "its home was removed");
+}
+
 /* Where others removed its memory while nobody was in it, there is nothing to join. */
 static struct environment *find_for_opening(struct broker *broker, const struct open_args *args)
 {
@@ -250,6 +282,7 @@ int broker_open(struct broker *broker, struct request *request, const struct ope
         r = check_args(request, args);
         if (r != 0)
                 return r;
+        retire_if_home_is_another(broker, request, args);
         environment = find_for_opening(broker, args);
         resumed = environment && resuming_join(request->peer, environment);
         if (environment && args->create == CREATE_ALWAYS && !resumed) {

@@ -30,12 +30,19 @@ struct waiter {
 
 TAILQ_HEAD(waiters, waiter);
 
+/* Which directory it is: one that is made anew under the same path is another, though it may get the same inode. */
+struct directory_id {
+        uint64_t device, inode;
+        int64_t born_nsec; /* 0 where the filesystem does not say */
+};
+
 /* One environment. It has a name until it is retired; it is freed when its last region is. */
 struct environment {
         struct change change;
         uint64_t id; /* never used again */
         char *name;
         char *home; /* canonical; NULL without */
+        struct directory_id home_id;
         char *schema;
         enum state state;
         bool draining; /* a Remove waits; nobody new is let in */

@@ -2,6 +2,7 @@
 
 #include "daemon/host/directory.h"
 
+#include "daemon/core/environment.h"
 #include "daemon/core/policy.h"
 #include "proto/util.h"
 
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 static int canonical_path(int fd, char *buffer, size_t size)
 {
@@ -85,11 +87,43 @@ static int explain_missing(const char *path, const struct peer *peer, int error)
         return walk(canonical, peer, WANT_EXECUTE, &fd) == -EACCES ? -EACCES : error;
 }
 
-static bool is_same(int a, int b)
+static int identify(int directory, const char *path, int flags, struct directory_id *ret)
 {
-        struct stat one, other;
+        struct statx stx;
 
-        return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+        if (statx(directory, path, flags, STATX_INO | STATX_BTIME, &stx) < 0)
+                return -errno;
+        *ret = (struct directory_id){
+                .device = makedev(stx.stx_dev_major, stx.stx_dev_minor),
+                .inode = stx.stx_ino,
+        };
+        if (stx.stx_mask & STATX_BTIME)
+                ret->born_nsec = stx.stx_btime.tv_sec * INT64_C(1000000000) + stx.stx_btime.tv_nsec;
+        return 0;
+}
+
+int directory_identify(int fd, struct directory_id *ret)
+{
+        return identify(fd, "", AT_EMPTY_PATH, ret);
+}
+
+static bool is_same(const struct directory_id *a, const struct directory_id *b)
+{
+        return a->device == b->device && a->inode == b->inode && a->born_nsec == b->born_nsec;
+}
+
+bool directory_is_another(const char *path, const struct directory_id *id)
+{
+        struct directory_id found;
+
+        return identify(AT_FDCWD, path, 0, &found) == 0 && !is_same(&found, id);
+}
+
+static bool is_same_directory(int a, int b)
+{
+        struct directory_id one, other;
+
+        return directory_identify(a, &one) == 0 && directory_identify(b, &other) == 0 && is_same(&one, &other);
 }
 
 int directory_open(const char *path, const struct peer *peer, int *ret_fd, char **ret_canonical)
@@ -108,7 +142,7 @@ int directory_open(const char *path, const struct peer *peer, int *ret_fd, char 
         r = walk(canonical, peer, WANT_WRITE | WANT_EXECUTE, &fd);
         if (r < 0)
                 return r;
-        if (!is_same(named, fd)) /* removed, or moved away just now: another has its path */
+        if (!is_same_directory(named, fd)) /* removed, or moved away just now: another has its path */
                 return -ENOENT;
         copy = strdup(canonical);
         if (!copy)

@@ -53,8 +53,68 @@ static void remove_home(const char *home)
         ck_assert_int_eq(rmdir(home), 0);
 }
 
-/* Berkeley DB: who begins anew by removing the home leaves what was in system memory, until the machine is booted. Here it
- * goes, files too: they persist, but not when they are gone. */
+/* A segment whose id stands in a file alone, as with Berkeley DB's `__db.001`. */
+static void make_and_note(int channel, const void *path)
+{
+        int id = shmget(IPC_PRIVATE, DATA_SIZE, IPC_CREAT | 0600);
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+        ck_assert_ptr_ne(shmat(id, NULL, 0), (void *)-1);
+        ck_assert_int_eq(write(fd, &id, sizeof(id)), sizeof(id));
+        child_tell(channel, id);
+        child_hear(channel);
+}
+
+static void check_segment_outlives_its_file(const char *home)
+{
+        owned(freep) char *file = broker_path("home/__db.001");
+        struct shmid_ds segment;
+        struct child holder;
+        int id;
+
+        child_start(&holder, make_and_note, file);
+        id = (int)child_hear(holder.channel);
+        remove_home(home);
+        child_kill(&holder);
+        ck_assert_int_eq(shmctl(id, IPC_STAT, &segment), 0);
+        ck_assert_uint_eq(segment.shm_nattch, 0);
+        ck_assert_int_eq(shmctl(id, IPC_RMID, NULL), 0);
+}
+
+/* Berkeley DB: `rm -rf` of the home is how people begin anew. Segments of System V, whose ids stood in `__db.001` and in
+ * what it led to, then stay until the machine is booted. */
+START_TEST(a_removed_home_takes_its_memory_with_its_last_holder_and_one_made_anew_is_empty)
+{
+        struct region_env_options options = with_data(backings[_i]);
+        owned(freep) char *home = broker_make_directory("home");
+        struct region_broker *session;
+        struct region_env *env;
+        struct child holder;
+
+        check_segment_outlives_its_file(home);
+
+        ck_assert_int_eq(mkdir(home, 0700), 0);
+        child_start(&holder, hold_home, &(struct home){ home, backings[_i] });
+        ck_assert_int_eq(child_hear(holder.channel), DONE);
+        session = connect_session();
+        remove_home(home);
+        ck_assert_int_eq(mkdir(home, 0700), 0);
+        check(region_env_open(session, home, &options, &env));
+        ck_assert_int_eq(region_env_role(env), REGION_ROLE_INITIALIZER);
+        check_bytes(map_region(env, "data"), DATA_SIZE, 0);
+        memset(region_address(region_env_at(env, 0)), 'n', DATA_SIZE);
+        check(region_env_ready(env));
+        child_tell(holder.channel, DONE);
+        ck_assert_int_eq(child_hear(holder.channel), DONE); /* what it has is as it was */
+
+        child_kill(&holder);
+        ck_assert(daemon_wait_for_line(&broker, "rule: its home was removed"));
+        check_bytes(region_address(region_env_at(env, 0)), DATA_SIZE, 'n');
+        region_broker_close(session);
+}
+END_TEST
+
+/* The same, and nobody begins anew. Files persist, but not when they are gone. */
 START_TEST(of_a_home_that_stays_removed_the_memory_goes_with_the_last_holder)
 {
         owned(freep) char *home = broker_make_directory("home");
@@ -253,6 +313,8 @@ int main(void)
         TCase *tcase = check_case(suite, "removal");
 
         tcase_add_checked_fixture(tcase, broker_setup, broker_teardown);
+        tcase_add_loop_test(tcase, a_removed_home_takes_its_memory_with_its_last_holder_and_one_made_anew_is_empty, 0,
+                            N_BACKINGS);
         tcase_add_loop_test(tcase, of_a_home_that_stays_removed_the_memory_goes_with_the_last_holder, 0, N_BACKINGS);
         tcase_add_test(tcase, an_object_whose_name_was_removed_is_still_shared_and_what_took_the_name_is_left_alone);
         tcase_add_test(tcase, a_segment_that_ipcrm_removed_is_still_shared_and_what_took_its_key_is_left_alone);

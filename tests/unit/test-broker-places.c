@@ -269,6 +269,75 @@ START_TEST(a_home_is_home_to_one)
 }
 END_TEST
 
+static void make_anew(const char *home)
+{
+        owned(freep) char *reference = room_path("home/__db.001");
+
+        ck_assert_int_eq(unlink(reference), 0);
+        ck_assert_int_eq(rmdir(home) | mkdir(home, 0700), 0);
+}
+
+START_TEST(a_home_that_was_made_anew_has_no_environment_yet)
+{
+        owned(freep) char *home = make_home();
+        struct environment *old;
+
+        sheep.home = home;
+        caller_connect(&b);
+        old = caller_create(&a, "sheep", &sheep);
+        make_anew(home);
+        ck_assert_int_eq(caller_join(&b, home), 0); /* who makes none finds the old one */
+        ck_assert_ptr_eq(b.opened.environment, old);
+        ck_assert_int_eq(caller_detach(&b, home), 0);
+        ck_assert_int_eq(caller_open(&b, "goats", CREATE_ALWAYS, &sheep), 0);
+        ck_assert_int_eq(old->state, STATE_RETIRED);
+        ck_assert_str_eq(old->rule, "its home was removed");
+        ck_assert_ptr_eq(broker_find(&room, home), b.opened.environment);
+        caller_leave(&a);
+        caller_leave(&b);
+        rmdir(home);
+}
+END_TEST
+
+START_TEST(who_could_not_remove_what_was_in_a_home_does_not_take_its_place)
+{
+        owned(freep) char *home = make_home();
+        struct environment *old;
+
+        sheep.home = home;
+        sheep.mode = (struct opt_int){ true, 0666 };
+        caller_connect(&b);
+        old = caller_create(&a, "sheep", &sheep);
+        make_anew(home);
+        caller_become(&b, 1000, 1000);
+        ck_assert_int_eq(caller_open(&b, home, CREATE_IF_ABSENT, &sheep), 0);
+        ck_assert_ptr_eq(b.opened.environment, old);
+        caller_leave(&a);
+        caller_leave(&b);
+        rmdir(home);
+}
+END_TEST
+
+START_TEST(files_that_persist_keep_their_environment_where_their_home_was_moved)
+{
+        owned(freep) char *home = make_home(), *moved = room_path("moved");
+        struct definition cows = room_define(BACKING_FILE, 1);
+        struct environment *old;
+
+        cows.home = home;
+        caller_connect(&b);
+        old = caller_create(&a, "cows", &cows);
+        ck_assert_int_eq(rename(home, moved) | mkdir(home, 0700), 0);
+        ck_assert_int_eq(caller_open(&b, home, CREATE_IF_ABSENT, &cows), 0);
+        ck_assert_ptr_eq(b.opened.environment, old);
+        caller_leave(&a);
+        ck_assert_int_eq(caller_detach(&b, "cows"), 0);
+        ck_assert_int_eq(caller_remove(&b, "cows", false, 0), 0);
+        caller_leave(&b);
+        ck_assert_int_eq(rmdir(home) | rmdir(moved), 0);
+}
+END_TEST
+
 START_TEST(a_home_has_to_be_there_and_writable)
 {
         owned(freep) char *home = make_home(), *missing = room_path("missing");
@@ -368,6 +437,9 @@ int main(void)
         tcase_add_test(directories, without_a_state_directory_files_need_a_home);
         tcase_add_test(directories, where_one_file_exists_none_is_left_and_that_one_is_not_touched);
         tcase_add_test(directories, a_home_is_home_to_one);
+        tcase_add_test(directories, a_home_that_was_made_anew_has_no_environment_yet);
+        tcase_add_test(directories, who_could_not_remove_what_was_in_a_home_does_not_take_its_place);
+        tcase_add_test(directories, files_that_persist_keep_their_environment_where_their_home_was_moved);
         tcase_add_test(directories, a_home_has_to_be_there_and_writable);
         tcase_add_test(directories, called_by_its_path_it_has_no_other_home);
 

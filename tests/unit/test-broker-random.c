@@ -285,7 +285,7 @@ static void step(void)
         case 3 ... 5:
                 room_settle();
                 check_books();
-                if (any(8) == 0)
+                if (any(40) == 0)
                         room_check_ledger();
                 break;
         default:

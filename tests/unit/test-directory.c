@@ -1,5 +1,6 @@
 /* The peers are made up; the directories belong to OWNER where the test may give them away, else to itself. */
 
+#include "daemon/core/environment.h"
 #include "daemon/core/peer.h"
 #include "daemon/host/directory.h"
 #include "proto/util.h"
@@ -171,6 +172,36 @@ START_TEST(a_directory_that_was_removed_is_none_any_more)
 }
 END_TEST
 
+static struct directory_id id_of(const char *path)
+{
+        owned(closep) int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        struct directory_id id;
+
+        ck_assert_int_eq(directory_identify(fd, &id), 0);
+        return id;
+}
+
+/* Many filesystems give the inode of what was just removed to what is made next. */
+START_TEST(one_that_is_made_anew_is_another)
+{
+        char *path = make("home", 0700), *again = scratch_path("./home/../home//"), *moved = scratch_path("moved");
+        struct directory_id id = id_of(path);
+
+        ck_assert(!directory_is_another(path, &id));
+        ck_assert(!directory_is_another(again, &id));
+        ck_assert_int_eq(rename(path, moved), 0);
+        ck_assert(!directory_is_another(path, &id)); /* nothing is there */
+        ck_assert(!directory_is_another(moved, &id));
+        ck_assert_int_eq(rmdir(moved), 0);
+        free(path);
+        path = make("home", 0700);
+        ck_assert(directory_is_another(path, &id));
+        unmake(path);
+        free(again);
+        free(moved);
+}
+END_TEST
+
 /* --- who may ----------------------------------------------------------------------------------------------------- */
 
 static void check_who(mode_t mode, bool owner_may, bool colleague_may, bool stranger_may)
@@ -264,6 +295,7 @@ int main(void)
         tcase_add_test(opened, the_root_is_a_directory_too);
         tcase_add_test(opened, what_is_no_directory_is_said_as_open_says_it);
         tcase_add_test(opened, a_directory_that_was_removed_is_none_any_more);
+        tcase_add_test(opened, one_that_is_made_anew_is_another);
 
         scratch_add(rights);
         tcase_add_checked_fixture(rights, setup, NULL);
