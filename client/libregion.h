@@ -318,7 +318,8 @@ void *region_address(const struct region *region); /* NULL while unmapped */
 size_t region_size(const struct region *region);
 enum region_access region_access(const struct region *region);
 const struct region_info *region_info(const struct region *region);
-/* The descriptor behind it, for passing on or mapping parts; -1 for sysv and private. It stays the library's. */
+/* The descriptor behind it, for passing on or mapping parts; -1 for sysv and private. It stays the library's. Its size
+ * cannot be changed by it. */
 int region_fd(const struct region *region);
 
 /* --- looking ----------------------------------------------------------------------------------------------------- */

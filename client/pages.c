@@ -52,7 +52,7 @@ static void descriptor_remove(const struct pages *pages, void *address)
 }
 
 /* Why the descriptor is not what the broker says, or NULL. What passes can be touched all over without SIGBUS, as far
- * as the backing can promise it: a memfd never shrinks. */
+ * as the backing can promise it: a memfd never shrinks, and others only by who opens their path. */
 static const char *descriptor_fault(const struct pages *pages, int fd)
 {
         struct stat status;
@@ -66,7 +66,7 @@ static const char *descriptor_fault(const struct pages *pages, int fd)
         if ((flags & O_ACCMODE) == O_WRONLY || (pages->access == REGION_WRITE && (flags & O_ACCMODE) != O_RDWR))
                 return "it is not open for the access that was granted";
         if (status.st_size < 0 || (uint64_t)status.st_size < pages->size)
-                return "it is shorter than the region";
+                return "it is shorter than the region, so it was truncated; remove the environment";
         if (pages->backing == REGION_BACKING_MEMFD) {
                 int seals = fcntl(fd, F_GET_SEALS);
 

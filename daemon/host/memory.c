@@ -7,6 +7,7 @@
 
 #include "daemon/host/memory-private.h"
 
+#include "daemon/host/opener.h"
 #include "daemon/host/reopen.h"
 #include "proto/util.h"
 
@@ -191,7 +192,9 @@ int memory_make(const struct memory_plan *plan, struct memory **ret, const char 
 int memory_open(const struct memory *memory, enum access access, const char **ret_operation)
 {
         *ret_operation = "open";
-        return reopen(memory->fd, access == ACCESS_WRITE ? O_RDWR : O_RDONLY);
+        if (access != ACCESS_WRITE)
+                return reopen(memory->fd, O_RDONLY);
+        return memory->backing == BACKING_MEMFD ? reopen(memory->fd, O_RDWR) : opener_open(memory->fd);
 }
 
 int memory_check(const struct memory *memory, const char **ret_operation)

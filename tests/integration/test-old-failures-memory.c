@@ -187,6 +187,9 @@ static int look_and_end(const char *bytes)
         return status;
 }
 
+/* What has a size that can be set. */
+static const enum region_backing cuttable[] = { REGION_BACKING_MEMFD, REGION_BACKING_POSIX, REGION_BACKING_FILE };
+
 static void check_truncation_kills(void)
 {
         int fd = memfd_create("old-failures", MFD_CLOEXEC), status;
@@ -208,13 +211,15 @@ static void check_truncation_kills(void)
  * unawares. */
 START_TEST(a_peer_that_may_write_cannot_truncate_it_under_the_others)
 {
-        struct region_env_options options = with_data(REGION_BACKING_MEMFD);
+        struct region_env_options options = with_data(cuttable[_i]);
         struct region_broker *session, *other;
         struct region_env *env, *reading;
         const char *bytes;
         int fd;
 
         check_truncation_kills();
+        if (options.backing != REGION_BACKING_MEMFD && !check_keeps_sizes())
+                return;
 
         session = connect_session();
         other = connect_session();
@@ -224,12 +229,31 @@ START_TEST(a_peer_that_may_write_cannot_truncate_it_under_the_others)
         reading = open_env(other, "e", &options);
         bytes = map_region(reading, "data");
         fd = region_fd(region_env_at(env, 0));
-        ck_assert_int_eq(ftruncate(fd, DATA_SIZE / 2), -1);
-        ck_assert_int_eq(errno, EPERM);
-        ck_assert_int_eq(ftruncate(fd, DATA_SIZE * 2), -1);
-        ck_assert_int_eq(fallocate(fd, 0, 0, DATA_SIZE * 2), -1);
+        for (int size = 0; size < 2 * DATA_SIZE; size += 3 * DATA_SIZE / 4) {
+                ck_assert_int_eq(ftruncate(fd, size), -1);
+                ck_assert_int_eq(errno, options.backing == REGION_BACKING_MEMFD ? EPERM : EACCES);
+        }
         ck_assert_int_eq(look_and_end(bytes), W_EXITCODE('x', 0));
         check_bytes(bytes, DATA_SIZE, 'x');
+        region_broker_close(other);
+        region_broker_close(session);
+}
+END_TEST
+
+/* Whom the file system lets open it by its path it lets truncate it, which are root and the user that the broker runs as.
+ * Those inside have that from the file system; but nobody new is led there. */
+START_TEST(who_joins_what_was_truncated_by_its_path_is_told_so_and_not_killed)
+{
+        struct region_env_options options = with_data(cuttable[_i]);
+        struct region_broker *session = connect_session(), *other = connect_session();
+        struct region_env *env, *joined;
+
+        env = open_env(session, "e", &options);
+        ck_assert_int_eq(truncate(region_info(region_env_at(env, 0))->path, DATA_SIZE / 2), 0);
+        check_error(region_env_open(other, "e", &options, &joined), REGION_E_PROTOCOL);
+        ck_assert_ptr_nonnull(strstr(region_error_message(), "truncated"));
+        ck_assert_uint_eq(count_members(session, "e"), 1);
+        region_env_close(env);
         region_broker_close(other);
         region_broker_close(session);
 }
@@ -309,7 +333,10 @@ int main(void)
         TCase *namespaces = check_case(suite, "namespaces");
 
         tcase_add_checked_fixture(tcase, broker_setup, broker_teardown);
-        tcase_add_test(tcase, a_peer_that_may_write_cannot_truncate_it_under_the_others);
+        tcase_add_loop_test(tcase, a_peer_that_may_write_cannot_truncate_it_under_the_others, 0,
+                            (int)array_size(cuttable));
+        tcase_add_loop_test(tcase, who_joins_what_was_truncated_by_its_path_is_told_so_and_not_killed, 1,
+                            (int)array_size(cuttable));
 
         tcase_add_checked_fixture(namespaces, NULL, broker_teardown);
         tcase_add_test(namespaces, a_reference_of_an_earlier_boot_is_not_believed);

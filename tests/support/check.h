@@ -5,10 +5,14 @@
 
 #include <check.h>
 #include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define CHECK_TIMEOUT 60      /* seconds for one test; far more than it needs, also under valgrind */
 #define CHECK_WAIT_MSEC 20000 /* for one event */
@@ -41,6 +45,18 @@ static inline bool check_on_valgrind(void)
         const char *preload = getenv("LD_PRELOAD");
 
         return preload && strstr(preload, "vgpreload");
+}
+
+/* The kernel can open files so that they cannot be truncated. Where not, the test is left out, and says so. */
+static inline bool check_keeps_sizes(void)
+{
+        enum { VERSION = 1, SINCE = 3 };
+
+        if (syscall(SYS_landlock_create_ruleset, NULL, 0, VERSION) >= SINCE)
+                return true;
+        fprintf(stderr, "%s: a test is left out: that files cannot be truncated takes Linux 6.2 with Landlock\n",
+                program_invocation_short_name);
+        return false;
 }
 
 static int check_fds_before;

@@ -4,6 +4,8 @@
 #include "tests/support/child.h"
 #include "tests/unit/memory-kinds.h"
 
+#include <sys/wait.h>
+
 /* --- making ------------------------------------------------------------------------------------------------------ */
 
 START_TEST(new_memory_is_empty_has_its_size_and_is_held_by_nobody)
@@ -213,16 +215,52 @@ START_TEST(a_grant_for_reading_cannot_write)
 }
 END_TEST
 
-START_TEST(a_memfd_keeps_its_size_also_from_those_who_may_write)
+static void check_size_is_kept(int kind, int fd)
 {
-        struct memory *memory = make(MEMFD);
-        owned(closep) int fd = grant(memory, ACCESS_WRITE);
-
         ck_assert_int_lt(ftruncate(fd, SIZE - 4096), 0);
-        ck_assert_int_eq(errno, EPERM);
+        ck_assert_int_eq(errno, kind == MEMFD ? EPERM : EACCES);
         ck_assert_int_lt(ftruncate(fd, SIZE + 4096), 0);
-        ck_assert_int_eq(errno, EPERM);
+        ck_assert_int_eq(errno, kind == MEMFD ? EPERM : EACCES);
         ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
+}
+
+START_TEST(it_keeps_its_size_also_from_those_who_may_write)
+{
+        struct memory *memory;
+        int fd;
+
+        if (_i != MEMFD && !check_keeps_sizes())
+                return;
+        memory = make(_i);
+        for (int i = 0; i < 3; i++) {
+                fd = grant(memory, ACCESS_WRITE);
+                check_size_is_kept(_i, fd);
+                close_fd(fd);
+        }
+        ck_assert_int_eq(memory_is_held(memory), 0);
+        memory_release(memory);
+}
+END_TEST
+
+/* Whoever opens it so has a thread, and a forked child has not its parent's. */
+START_TEST(a_forked_process_grants_it_as_well)
+{
+        struct memory *memory;
+        pid_t pid;
+        int status;
+
+        if (_i != MEMFD && !check_keeps_sizes())
+                return;
+        memory = make(_i);
+        close_fd(grant(memory, ACCESS_WRITE));
+        pid = fork();
+        if (pid == 0) {
+                check_size_is_kept(_i, grant(memory, ACCESS_WRITE));
+                _exit(EXIT_SUCCESS);
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(status, 0);
+        close_fd(grant(memory, ACCESS_WRITE));
         memory_release(memory);
 }
 END_TEST
@@ -351,7 +389,8 @@ static void add_granting(Suite *suite)
         TCase *tcase = kinds_case(suite, "granting");
 
         tcase_add_loop_test(tcase, a_grant_for_reading_cannot_write, 0, WITH_DESCRIPTORS);
-        tcase_add_test(tcase, a_memfd_keeps_its_size_also_from_those_who_may_write);
+        tcase_add_loop_test(tcase, it_keeps_its_size_also_from_those_who_may_write, 0, WITH_DESCRIPTORS);
+        tcase_add_loop_test(tcase, a_forked_process_grants_it_as_well, 0, WITH_DESCRIPTORS);
         tcase_add_loop_test(tcase, a_grant_for_reading_cannot_be_made_one_for_writing, 0, WITH_DESCRIPTORS);
         tcase_add_test(tcase, a_segment_is_handed_to_its_owner);
 }
