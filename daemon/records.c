@@ -6,7 +6,7 @@
  *   trace        N unnamed  N device  N inode  T path  S shm-id  S creator  S changed
  *   region       N id  T name  T type  N number  S size  N backing  S shm-key  N privately-held  departed
  *                N has-memory  [trace]
- *   environment  N version  N id  T name  T home  T schema  N state  N named  N generation  N deaths  N uid  N gid  N mode
+ *   environment  N version  N id  T name  T home  N device  N inode  S born (of the home)  T schema  N state  N named  N generation  N deaths  N uid  N gid  N mode
  *                N backing  N lifetime  S linger  N reserve  N lock  N huge-pages  N recovery  N key-given  S next-key
  *                S created  process (its creator)  N initializer  N recoverer  departed (the culprit)  N died-again
  *                N last-number  T directory  N own-directory  T rule  N regions-reclaimed
@@ -234,6 +234,9 @@ void environment_record_put(struct record *record, const struct environment *env
         record_put(record, environment->id);
         record_put_text(record, environment->name);
         record_put_text(record, environment->home);
+        record_put(record, environment->home_id.device);
+        record_put(record, environment->home_id.inode);
+        record_put_signed(record, environment->home_id.born_nsec);
         record_put_text(record, environment->schema);
         record_put(record, environment->state);
         record_put(record, environment->named);
@@ -275,6 +278,9 @@ static int take_head(struct reading *reading, struct environment_record *ret)
         ret->environment = environment;
         environment->id = id;
         environment->home = record_take_text(reading);
+        environment->home_id.device = record_take(reading);
+        environment->home_id.inode = record_take(reading);
+        environment->home_id.born_nsec = record_take_signed(reading);
         environment->schema = record_take_text(reading);
         environment->state = (enum state)record_take(reading);
         environment->named = record_take(reading);
