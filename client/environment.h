@@ -15,6 +15,8 @@ struct request {
 /* REGION_E_INVALID, REGION_E_MEMORY. `options` may be NULL. */
 enum region_result request_init(struct request *request, const char *name, const struct region_env_options *options,
                                 struct arena *arena);
+/* REGION_E_INVALID where the reserved fields of that struct are not zero. */
+enum region_result reserved_check(const char *type, const uint64_t *reserved, size_t n);
 enum region_result spec_init(struct spec *spec, const struct region_spec *region);
 
 /* Makes the handle of a granted region, with its memory reserved if that is wanted, and puts it into `env`. */

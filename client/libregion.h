@@ -123,6 +123,30 @@ struct region_spec {
         uint64_t reserved[4];        /* zero */
 };
 
+/* The regions that Berkeley DB makes for its subsystems (DB_INIT_LOCK and so on), to be asked for by a flag each. Any
+ * of them brings `env` along, which is region number 1. They come before the program's own regions, in the order of
+ * the sizes below, and have their name for name and type; of several caches the names are mpool1, mpool2, and so on. */
+enum region_subsystem {
+        REGION_SUBSYSTEM_MUTEX = 1 << 0,
+        REGION_SUBSYSTEM_LOCK = 1 << 1,
+        REGION_SUBSYSTEM_LOG = 1 << 2,
+        REGION_SUBSYSTEM_MPOOL = 1 << 3,
+        REGION_SUBSYSTEM_TXN = 1 << 4,
+        REGION_SUBSYSTEM_ENV = 1 << 5, /* for env alone */
+};
+
+/* 0 is the default, which is said beside each. A size of a subsystem that is not asked for has no effect. */
+struct region_subsystem_sizes {
+        size_t env;            /* 64 KiB */
+        size_t mutex;          /* 256 KiB */
+        size_t lock;           /* 512 KiB */
+        size_t log;            /* 128 KiB */
+        size_t mpool;          /* 256 KiB; of all caches together, which have equal parts, rounded up */
+        size_t txn;            /* 64 KiB */
+        unsigned mpool_caches; /* each is a region of its own: 1; at most 64 */
+        uint64_t reserved[4];  /* zero */
+};
+
 /* How an environment is opened. Zero-initialised it joins what exists, for writing, waiting as long as it takes.
  * The part after `wait_usec` is used by the call that creates; a joiner may give it to be compared: another schema is
  * refused, other differences are told by region_env_difference(). */
@@ -148,8 +172,10 @@ struct region_env_options {
         bool huge_pages;               /* ask the kernel for huge pages */
         const struct region_spec *regions;
         size_t n_regions;
+        const struct region_subsystem_sizes *sizes; /* of subsystems; NULL: the defaults */
+        unsigned subsystems; /* of enum region_subsystem; what they make, `regions` must not name */
 
-        uint64_t reserved[8]; /* zero */
+        uint64_t reserved[6]; /* zero */
 };
 
 /* What the broker tells of a region, an environment, an attachment. Fields may be added at the end. */
@@ -261,6 +287,11 @@ const struct region_env_info *region_env_info(const struct region_env *env);
 /* The `index`-th difference between what was asked for and what exists, or false. */
 bool region_env_difference(const struct region_env *env, size_t index, const char **ret_field, const char **ret_wanted,
                            const char **ret_found);
+
+/* Adds to `subsystems` and `sizes` what a word of people says: "lock", "lock=1M", "mpool=64M*4" for four caches;
+ * without a number of caches that stays. REGION_E_INVALID: the message says what is expected, and nothing was changed. */
+enum region_result region_subsystems_parse(const char *word, unsigned *subsystems,
+                                           struct region_subsystem_sizes *sizes);
 
 /* --- health ------------------------------------------------------------------------------------------------------ */
 

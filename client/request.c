@@ -4,20 +4,19 @@
 #include "client/environment.h"
 
 #include "client/failure.h"
+#include "client/subsystems.h"
 
 #include "proto/util.h"
 
-static bool is_zero(const uint64_t *reserved, size_t n)
+#include <string.h>
+
+enum region_result reserved_check(const char *type, const uint64_t *reserved, size_t n)
 {
         for (size_t i = 0; i < n; i++)
                 if (reserved[i] != 0)
-                        return false;
-        return true;
-}
-
-static enum region_result note_reserved(const char *type)
-{
-        return failure_note(REGION_E_INVALID, "the reserved fields of struct %s are not zero; initialise it", type);
+                        return failure_note(REGION_E_INVALID,
+                                            "the reserved fields of struct %s are not zero; initialise it", type);
+        return REGION_OK;
 }
 
 /* 0 is the default, which is not said. */
@@ -33,8 +32,11 @@ static struct opt_bool if_true(bool value)
 
 enum region_result spec_init(struct spec *spec, const struct region_spec *region)
 {
-        if (!is_zero(region->reserved, array_size(region->reserved)))
-                return note_reserved("region_spec");
+        enum region_result r;
+
+        r = reserved_check("region_spec", region->reserved, array_size(region->reserved));
+        if (r != REGION_OK)
+                return r;
         if (region->size > INT64_MAX)
                 return failure_note(REGION_E_INVALID, "the size of region '%s' is more than there can be",
                                     region->name ? region->name : "?");
@@ -47,21 +49,36 @@ enum region_result spec_init(struct spec *spec, const struct region_spec *region
         return REGION_OK;
 }
 
-static enum region_result fill_specs(struct struct_array *specs, const struct region_env_options *options,
-                                     struct arena *arena)
+/* A name that a subsystem has already; what the program itself names twice is the broker's to refuse. */
+static enum region_result check_clash(const struct spec *made, size_t n_made, const struct spec *spec)
 {
-        struct spec *items = arena_alloc(arena, options->n_regions, sizeof(*items));
+        for (size_t i = 0; i < n_made; i++)
+                if (spec->name && strcmp(made[i].name, spec->name) == 0)
+                        return failure_note(REGION_E_INVALID,
+                                            "region '%s' is among the regions, and a subsystem makes it too; give it"
+                                            " another name",
+                                            spec->name);
+        return REGION_OK;
+}
+
+/* The subsystems' first. */
+static enum region_result fill_specs(struct struct_array *specs, const struct region_env_options *options,
+                                     const struct subsystems *subsystems, struct arena *arena)
+{
+        size_t n_made = subsystems_count(subsystems);
+        struct spec *items = arena_alloc(arena, n_made + options->n_regions, sizeof(*items));
         enum region_result r;
 
         if (!items)
                 return failure_note_memory();
-        for (size_t i = 0; i < options->n_regions; i++) {
-                r = spec_init(&items[i], &options->regions[i]);
-                if (r != REGION_OK)
-                        return r;
+        r = subsystems_expand(subsystems, items, arena);
+        for (size_t i = 0; i < options->n_regions && r == REGION_OK; i++) {
+                r = spec_init(&items[n_made + i], &options->regions[i]);
+                if (r == REGION_OK)
+                        r = check_clash(items, n_made, &items[n_made + i]);
         }
-        *specs = (struct struct_array){ .given = true, .n = options->n_regions, .items = items };
-        return REGION_OK;
+        *specs = (struct struct_array){ .given = true, .n = n_made + options->n_regions, .items = items };
+        return r;
 }
 
 /* Whether there is anything to create, or to compare with. */
@@ -69,12 +86,18 @@ static bool defines(const struct region_env_options *o)
 {
         return o->create == REGION_CREATE_IF_ABSENT || o->create == REGION_CREATE_ALWAYS || o->backing || o->home ||
                o->region_directory || o->shm_key || o->mode || o->group || o->lifetime || o->linger_usec ||
-               o->recovery || o->schema || o->sparse || o->lock || o->huge_pages || o->n_regions > 0;
+               o->recovery || o->schema || o->sparse || o->lock || o->huge_pages || o->n_regions > 0 || o->subsystems;
 }
 
 static enum region_result fill_definition(struct definition *definition, const struct region_env_options *options,
                                           struct arena *arena)
 {
+        struct subsystems subsystems;
+        enum region_result r;
+
+        r = subsystems_init(&subsystems, options->subsystems, options->sizes);
+        if (r != REGION_OK)
+                return r;
         *definition = (struct definition){
                 .backing = (enum backing)options->backing,
                 .home = options->home,
@@ -90,7 +113,7 @@ static enum region_result fill_definition(struct definition *definition, const s
                 .lock = if_true(options->lock),
                 .huge_pages = if_true(options->huge_pages),
         };
-        return fill_specs(&definition->regions, options, arena);
+        return fill_specs(&definition->regions, options, &subsystems, arena);
 }
 
 static enum region_result fill_only(struct string_array *only, const struct region_env_options *options,
@@ -123,9 +146,9 @@ enum region_result request_init(struct request *request, const char *name, const
 
         if (!options)
                 options = &defaults;
-        if (!is_zero(options->reserved, array_size(options->reserved)))
-                return note_reserved("region_env_options");
-
+        r = reserved_check("region_env_options", options->reserved, array_size(options->reserved));
+        if (r != REGION_OK)
+                return r;
         *request = (struct request){
                 .args = {
                         .environment = name,

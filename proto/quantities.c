@@ -137,6 +137,20 @@ int mode_parse(const char *word, mode_t *ret)
         return 0;
 }
 
+int count_parse(const char *word, unsigned most, unsigned *ret)
+{
+        uint64_t count;
+        int r;
+
+        r = number_parse(word, 10, most, &count);
+        if (r < 0)
+                return r;
+        if (count == 0)
+                return -ERANGE;
+        *ret = (unsigned)count;
+        return 0;
+}
+
 int sequence_parse(const char *word, int64_t *ret)
 {
         static const struct unit none[] = { { "", 1 } };

@@ -15,6 +15,8 @@ int duration_parse(const char *word, int64_t *ret_usec);
 int mode_parse(const char *word, mode_t *ret);
 /* A System V key, decimal or after 0x hexadecimal: 1 to 0x7fffffff */
 int key_parse(const char *word, int32_t *ret);
+/* From 1 to `most`, decimal */
+int count_parse(const char *word, unsigned most, unsigned *ret);
 /* The number of an event, or 0, decimal */
 int sequence_parse(const char *word, int64_t *ret);
 

@@ -49,6 +49,8 @@ CONSTANTS = (
     ("daemon/server/explain.h", "EXPLAIN_EVENTS_MAX", "docs/protocol.md", r"`history` has up to (\d+) events"),
     ("daemon/server/explain.h", "EXPLAIN_EVENTS_MAX", "man/region_list.3.scd", r"are the latest, (\d+) at most"),
     ("daemon/server/report.h", "REPORT_ATTACHMENTS_MAX", "man/region_list.3.scd", r"They are (\d+) at most"),
+    ("client/subsystems.h", "SUBSYSTEMS_CACHES_MAX", "man/region_env_open.3.scd", r"_mpool_caches_ above 1, at most (\d+)"),
+    ("client/subsystems.h", "SUBSYSTEMS_CACHES_MAX", "man/regionctl.1.scd", r"mpool2 and so on, at most (\d+)"),
     ("client/session.c", "TIMEOUT_USEC", "man/region_broker_connect.3.scd", r"The default is (\d+ seconds)"),
 )
 

@@ -53,10 +53,6 @@ static int check_hold(const struct options *options)
                 complain("--create has to write; it does not go with --read");
                 return CTL_USAGE;
         }
-        if (options->create && options->n_operands < 2) {
-                complain("--create needs at least one region NAME=SIZE[,BACKING]");
-                return CTL_USAGE;
-        }
         if (!options->create && options->n_operands > 1) {
                 complain("'%s' is a region to be made, which needs --create", options->operands[1]);
                 return CTL_USAGE;
@@ -78,6 +74,11 @@ static int define(struct options *options, struct region_spec **ret_specs)
         size_t n = options->n_operands - 1;
         int r;
 
+        if (n == 0 && options->env.subsystems == 0) {
+                complain("%s needs at least one region NAME=SIZE[,BACKING], or --subsystem",
+                         options->create ? "--create" : "create");
+                return CTL_USAGE;
+        }
         r = specs_parse(options->operands + 1, n, ret_specs);
         if (r != 0)
                 return r;

@@ -40,6 +40,7 @@ enum option_key {
         KEY_SPARSE,
         KEY_LOCK,
         KEY_HUGE_PAGES,
+        KEY_SUBSYSTEM,
         KEY_EXCLUSIVE,
         KEY_WAIT,
         KEY_CREATE,
@@ -82,6 +83,7 @@ static const struct option_row option_rows[] = {
         { KEY_SPARSE,           OPTIONS_DEFINITION, "sparse",           NULL,       "do not reserve the memory at once" },
         { KEY_LOCK,             OPTIONS_DEFINITION, "lock",             NULL,       "keep it out of swap" },
         { KEY_HUGE_PAGES,       OPTIONS_DEFINITION, "huge-pages",       NULL,       "ask for huge pages" },
+        { KEY_SUBSYSTEM,        OPTIONS_DEFINITION, "subsystem",        "NAME",     "mutex, lock, log, mpool, txn, with =SIZE or =SIZE*N" },
         { KEY_EXCLUSIVE,        OPTIONS_DEFINITION, "exclusive",        NULL,       "fail if it exists" },
 
         { KEY_WAIT,             OPTIONS_WAIT,       "wait",             "DURATION", "for others, at most so long; or infinity" },
@@ -180,6 +182,15 @@ static int parse_since(const char *word, int64_t *ret)
         int r = sequence_parse(word, ret);
 
         return r < 0 ? complain_value("--since", word, r, SEQUENCE_EXPECTED) : 0;
+}
+
+static int add_subsystem(struct options *options, const char *word)
+{
+        options->env.sizes = &options->sizes;
+        if (region_subsystems_parse(word, &options->env.subsystems, &options->sizes) == REGION_OK)
+                return 0;
+        complain("--subsystem: %s", region_error_message());
+        return CTL_USAGE;
 }
 
 static int set_socket(struct options *options, const char *directory, const char *name)
@@ -285,6 +296,8 @@ static int apply(struct options *options, const struct option_row *row, const ch
         case OPTIONS_DEFINITION:
                 if (options->definition_option == NULL)
                         options->definition_option = row->name;
+                if (row->key == KEY_SUBSYSTEM)
+                        return add_subsystem(options, value);
                 return apply_definition(&options->env, row->key, value);
         case OPTIONS_WAIT:
                 return parse_wait(value, options);

@@ -34,14 +34,15 @@ struct options {
         bool read;
         bool force;
         bool more;
-        int64_t since;                 /* --since; -1: not given */
-        bool wait_given;               /* --wait; its value is in `env` */
-        const char *definition_option; /* the first option given of that group, by its name; NULL: none */
-        struct region_env_options env; /* as given; the rest is left to the verb */
+        int64_t since;                       /* --since; -1: not given */
+        bool wait_given;                     /* --wait; its value is in `env` */
+        const char *definition_option;       /* the first option given of that group, by its name; NULL: none */
+        struct region_env_options env;       /* as given; the rest is left to the verb */
+        struct region_subsystem_sizes sizes; /* which `env` points to */
 };
 
-/* Reads the command line. Everything in `ret` but its socket belongs to argv. On failure it has complained and returns
- * the exit code. */
+/* Reads the command line into `ret`, which stays where it is. Everything in it but its socket belongs to argv. On
+ * failure it has complained and returns the exit code. */
 int options_parse(int argc, char **argv, struct options *ret);
 void options_deinit(struct options *options);
 

@@ -71,7 +71,7 @@ static const struct verb verbs[] = {
         { "explain", "ENV [REGION]",          1, 2,        0,                      "why it is still there, or why it is gone",       verb_explain },
         { "stat",    "ENV",                   1, 1,        0,                      "one environment in the form of db_stat -e",      verb_stat },
         { "watch",   "[ENV]",                 0, 1,        OPTIONS_WATCH,          "print events as they happen, until a signal",    verb_watch },
-        { "create",  "ENV " REGIONS,          2, SIZE_MAX, CREATES,                "make an environment of zeroed regions",          verb_create },
+        { "create",  "ENV [" REGIONS "]",     1, SIZE_MAX, CREATES,                "make an environment of zeroed regions",          verb_create },
         { "remove",  "ENV",                   1, 1,        OPTIONS_WAIT | OPTIONS_REMOVE, "remove an environment",                   verb_remove },
         { "hold",    "ENV [" REGIONS "]",     1, SIZE_MAX, CREATES | OPTIONS_HOLD, "map an environment and stay until a signal",     verb_hold },
         { "call",    "METHOD [JSON]",         1, 2,        OPTIONS_CALL,           "call a method of the broker, print its replies", verb_call },

@@ -137,7 +137,8 @@ class CommandLine(WithoutBroker):
     def test_the_number_of_operands_is_checked(self):
         self.fails(USAGE, "expected: regionctl show ENV", "show")
         self.fails(USAGE, "expected: regionctl show ENV", "show", "a", "b")
-        self.fails(USAGE, "expected: regionctl create ENV NAME=SIZE", "create", "a")
+        self.fails(USAGE, r"expected: regionctl create ENV \[NAME=SIZE", "create")
+        self.fails(USAGE, "create needs at least one region NAME=SIZE.*, or --subsystem", "create", "a")
         self.fails(USAGE, "expected: regionctl status", "status", "a")
 
     def test_bad_sizes_are_named_and_none_is_clipped(self):
@@ -157,6 +158,12 @@ class CommandLine(WithoutBroker):
         self.fails(USAGE, "'' is not understood; expected memfd", "create", "x", "a=1K,")
         self.fails(USAGE, "region 'a' is named twice", "create", "x", "a=1K", "b=1K", "a=2K")
         self.fails(USAGE, "one region alone cannot be private", "hold", "x", "--create", "a=1K,private")
+
+    def test_bad_subsystems_are_named(self):
+        self.fails(USAGE, "--subsystem: 'disk' is no subsystem; expected mutex, lock", "create", "x", "--subsystem=disk")
+        self.fails(USAGE, "--subsystem: 'log=1X' is not understood; expected a size", "create", "x", "--subsystem=log=1X")
+        self.fails(USAGE, "'mpool=1M[*]65' is out of range; .* at most 64", "create", "x", "--subsystem=mpool=1M*65")
+        self.fails(USAGE, "--subsystem says what is to be made", "hold", "x", "--subsystem=log")
 
     def test_bad_durations_are_named(self):
         for duration in ("", "-1", "soon", "1.5s", "1 s", "s", "1sec"):
@@ -438,6 +445,20 @@ class MakingAndRemoving(WithBroker):
                          ("sysv", 0o664, 0, self.home.name, "text 1"))
         self.assertEqual(env["regions"][0]["shmKey"], KEY)
         self.assertEqual([region["backing"] for region in env["regions"]], ["sysv", "memfd"])
+
+    def test_subsystems_become_regions_before_those_that_are_named(self):
+        self.works("create", "set", "own=4K", "--subsystem=txn", "--subsystem", "mpool=64K*2", "--subsystem=log=8K",
+                   "--backing=file", f"--home={self.home.name}")
+        regions = self.describe("set")["environment"]["regions"]
+        self.assertEqual([(region["number"], region["name"], region["type"], region["size"]) for region in regions],
+                         [(1, "env", "env", 65536), (2, "log", "log", 8192), (3, "mpool1", "mpool", 32768),
+                          (4, "mpool2", "mpool", 32768), (5, "txn", "txn", 65536), (6, "own", "user", 4096)])
+        self.assertEqual(regions[0]["path"], os.path.join(self.home.name, "__db.001"))
+        self.assertEqual(self.works("create", "alone", "--subsystem=env"), "created alone: 1 region, 64K\n")
+        self.fails(USAGE, "region 'log' is among the regions, and a subsystem makes it too", "create", "x", "log=4K",
+                   "--subsystem=log")
+        holder = self.hold("held", "--create", "--subsystem=lock")
+        self.assertEqual(holder.out.lines, [f"holding held: 2 regions, pid {holder.pid}"])
 
     def test_file_regions_lie_in_the_region_directory(self):
         directory = os.path.join(self.home.name, "regions")

@@ -114,6 +114,21 @@ START_TEST(a_key_is_decimal_or_hexadecimal_and_not_nothing)
 }
 END_TEST
 
+START_TEST(a_count_has_a_bound_and_is_not_nothing)
+{
+        unsigned count = 7;
+
+        ck_assert_int_eq(count_parse("0", 64, &count), -ERANGE);
+        ck_assert_int_eq(count_parse("65", 64, &count), -ERANGE);
+        ck_assert_int_eq(count_parse("18446744073709551617", 64, &count), -ERANGE);
+        ck_assert_int_eq(count_parse("", 64, &count), -EINVAL);
+        ck_assert_int_eq(count_parse("4K", 64, &count), -EINVAL);
+        ck_assert_uint_eq(count, 7);
+        ck_assert_int_eq(count_parse("64", 64, &count), 0);
+        ck_assert_uint_eq(count, 64);
+}
+END_TEST
+
 START_TEST(a_sequence_may_be_nothing)
 {
         int64_t sequence = -1;
@@ -134,6 +149,7 @@ int main(void)
         tcase_add_loop_test(quantities, a_duration_is_taken_and_written_exactly, 0, (int)array_size(durations));
         tcase_add_test(quantities, a_mode_is_octal_and_not_nothing);
         tcase_add_test(quantities, a_key_is_decimal_or_hexadecimal_and_not_nothing);
+        tcase_add_test(quantities, a_count_has_a_bound_and_is_not_nothing);
         tcase_add_test(quantities, a_sequence_may_be_nothing);
 
         return check_run(suite);
