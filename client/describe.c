@@ -1,5 +1,6 @@
 /* What is asked of one environment and outlives the answer: copies in an arena of their own, freed as one. */
 
+#include "client/environment.h"
 #include "client/failure.h"
 #include "client/info.h"
 #include "client/session.h"
@@ -47,12 +48,14 @@ enum region_result region_describe(struct region_broker *broker, const char *nam
 {
         owned(answer_clear) struct answer answer = {};
         owned(broker_leavep) struct region_broker *inside = NULL;
-        struct describe_args args = { .environment = name };
+        struct describe_args args = {};
         struct describe_result result;
         struct described *described = NULL;
         enum region_result r;
 
-        r = broker_enter(broker, &inside);
+        r = environment_name(name, &args.environment);
+        if (r == REGION_OK)
+                r = broker_enter(broker, &inside);
         if (r == REGION_OK)
                 r = broker_ask(broker, "org.regionbroker.Describe", &args, 0, &answer, &result);
         if (r == REGION_OK)
@@ -128,12 +131,14 @@ enum region_result region_explain(struct region_broker *broker, const char *name
 {
         owned(answer_clear) struct answer answer = {};
         owned(broker_leavep) struct region_broker *inside = NULL;
-        struct explain_args args = { .environment = name, .region = region };
+        struct explain_args args = { .region = region };
         struct explain_result result;
         struct explained *explained = NULL;
         enum region_result r;
 
-        r = broker_enter(broker, &inside);
+        r = environment_name(name, &args.environment);
+        if (r == REGION_OK)
+                r = broker_enter(broker, &inside);
         if (r == REGION_OK)
                 r = broker_ask(broker, "org.regionbroker.Explain", &args, 0, &answer, &result);
         if (r == REGION_OK)

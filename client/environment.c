@@ -204,7 +204,7 @@ enum region_result region_env_open(struct region_broker *broker, const char *nam
                 r = environment_new(broker, &result, &answer.reply->fds, !options || !options->sparse, &env);
         if (r != REGION_OK) {
                 if (answer.reply && !answer.reply->error)
-                        abandon(broker, name, result.environment);
+                        abandon(broker, request.args.environment, result.environment);
                 return r;
         }
         LIST_INSERT_HEAD(&broker->envs, env, link);

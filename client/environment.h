@@ -12,7 +12,10 @@ struct request {
         int64_t wait_usec; /* the library's own patience */
 };
 
-/* REGION_E_INVALID, REGION_E_MEMORY. `options` may be NULL. */
+/* `name`, or where that is NULL the one of region_env_default_name(). */
+enum region_result environment_name(const char *name, const char **ret);
+
+/* REGION_E_INVALID, REGION_E_MEMORY. `options` may be NULL, `name` as above. */
 enum region_result request_init(struct request *request, const char *name, const struct region_env_options *options,
                                 struct arena *arena);
 /* REGION_E_INVALID where the reserved fields of that struct are not zero. */

@@ -258,13 +258,18 @@ enum region_result region_broker_call(struct region_broker *broker, const char *
 
 /* --- environments ------------------------------------------------------------------------------------------------ */
 
-/* Opens or creates the environment `name`, or the one whose home is the absolute path `name`, and attaches its regions,
- * in one round trip. Waits while another process initialises it; should that one die, this call may take over its part:
- * look at region_env_role(). An initializer finds its regions zeroed and, unless sparse, reserved: a full memory is
- * REGION_E_RESOURCE here, and nothing is left behind. It fills them and calls region_env_ready(). A private environment
- * is had once: the second opening is REGION_E_BUSY, in the same process too. */
+/* Opens or creates the environment `name`, or the one whose home is the absolute path `name`, and attaches its
+ * regions, in one round trip; NULL: the one of region_env_default_name(). Waits while another process initialises it;
+ * should that one die, this call may take over its part: look at region_env_role(). An initializer finds its regions
+ * zeroed and, unless sparse, reserved: a full memory is REGION_E_RESOURCE here, and nothing is left behind. It fills
+ * them and calls region_env_ready(). A private environment is had once: the second opening is REGION_E_BUSY, in the
+ * same process too. */
 enum region_result region_env_open(struct region_broker *broker, const char *name,
                                    const struct region_env_options *options, struct region_env **ret);
+/* The name that stands for NULL in opening, describing and explaining: $REGION_ENVIRONMENT, a name or the absolute
+ * path of a home. REGION_E_INVALID where that is not set or empty; in a program that runs with more rights than its
+ * caller (setuid) it counts as not set. *ret is a part of the process's environment. */
+enum region_result region_env_default_name(const char **ret);
 /* The initializer or recoverer says that the content is fit for use; those who wait go on. REGION_E_RECOVERY to a
  * recoverer: another process died meanwhile that had it attached for writing; look at it once more, then call again. */
 enum region_result region_env_ready(struct region_env *env);
@@ -327,9 +332,9 @@ struct region *region_env_at(const struct region_env *env, size_t index);
 /* Deletes a region; without `force` refused as REGION_E_BUSY while anybody holds it, this process included. */
 enum region_result region_env_delete(struct region_env *env, const char *name, bool force);
 
-/* Removes an environment. Held, it is REGION_E_BUSY, unless `wait_usec` lets the holders leave in time (here 0 does not
- * wait, like REGION_NO_WAIT; INT64_MAX waits as long as it takes); with `force` it loses its name at once and its
- * holders keep what they have mapped. *ret_bytes (may be NULL): its size. */
+/* Removes an environment, which has to be named. Held, it is REGION_E_BUSY, unless `wait_usec` lets the holders leave
+ * in time (here 0 does not wait, like REGION_NO_WAIT; INT64_MAX waits as long as it takes); with `force` it loses its
+ * name at once and its holders keep what they have mapped. *ret_bytes (may be NULL): its size. */
 enum region_result region_env_remove(struct region_broker *broker, const char *name, bool force, int64_t wait_usec,
                                      uint64_t *ret_bytes);
 
@@ -366,7 +371,8 @@ struct region_description {
         size_t n_attachments;
 };
 
-/* One environment and who holds it. Free it with region_description_free(), which takes NULL. */
+/* One environment and who holds it; NULL: that of region_env_default_name(). Free it with region_description_free(),
+ * which takes NULL. */
 enum region_result region_describe(struct region_broker *broker, const char *name, struct region_description **ret);
 void region_description_free(struct region_description *description);
 
@@ -374,7 +380,8 @@ void region_description_free(struct region_description *description);
 
 /* One piece of memory under a name, for programs that need no more: five calls with the meaning of NSPR's named shared
  * memory (docs/from-nspr.md). It is an environment of that name with one region, so the calls above that look, and
- * regionctl(1), show it as one; the calls below refuse any other environment with REGION_E_INVALID. */
+ * regionctl(1), show it as one; the calls below refuse any other environment with REGION_E_INVALID, and NULL for a
+ * name too: REGION_ENVIRONMENT is not looked at. */
 enum region_named_flags {
         REGION_NAMED_CREATE = 1,    /* open: make it if there is none */
         REGION_NAMED_EXCLUSIVE = 2, /* with CREATE: REGION_E_EXISTS if there is one; of several makers one succeeds */
@@ -474,8 +481,8 @@ struct region_explanation {
         size_t n_events;
 };
 
-/* Why an environment, or a region of it, is still there; or why it is gone. Free it with region_explanation_free(),
- * which takes NULL. */
+/* Why an environment, or a region of it, is still there; or why it is gone. `name` NULL: as above. Free it with
+ * region_explanation_free(), which takes NULL. */
 enum region_result region_explain(struct region_broker *broker, const char *name, const char *region,
                                   struct region_explanation **ret);
 void region_explanation_free(struct region_explanation *explanation);

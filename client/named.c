@@ -27,10 +27,12 @@ static enum region_result check_flags(unsigned flags, unsigned known)
         return REGION_OK;
 }
 
-/* The path of a home would mean the environment there. */
+/* No name would mean the environment of REGION_ENVIRONMENT, and the path of a home the one there. */
 static enum region_result check_name(const char *name)
 {
-        if (name && name[0] == '/')
+        if (!name)
+                return failure_note(REGION_E_INVALID, "the name of the memory is missing; give one");
+        if (name[0] == '/')
                 return failure_note(REGION_E_NAME,
                                     "the name '%s' is a path, and named memory has none; leave the directories away",
                                     name);

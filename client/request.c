@@ -138,6 +138,26 @@ static enum region_result fill_wait(struct request *request, int64_t wait_usec)
         return REGION_OK;
 }
 
+enum region_result region_env_default_name(const char **ret)
+{
+        const char *name = secure_getenv("REGION_ENVIRONMENT");
+
+        if (!name || !name[0])
+                return failure_note(REGION_E_INVALID,
+                                    "no environment is named, and REGION_ENVIRONMENT is not set; it takes a name or the"
+                                    " absolute path of a home");
+        *ret = name;
+        return REGION_OK;
+}
+
+enum region_result environment_name(const char *name, const char **ret)
+{
+        if (!name)
+                return region_env_default_name(ret);
+        *ret = name;
+        return REGION_OK;
+}
+
 enum region_result request_init(struct request *request, const char *name, const struct region_env_options *options,
                                 struct arena *arena)
 {
@@ -147,6 +167,8 @@ enum region_result request_init(struct request *request, const char *name, const
         if (!options)
                 options = &defaults;
         r = reserved_check("region_env_options", options->reserved, array_size(options->reserved));
+        if (r == REGION_OK)
+                r = environment_name(name, &name);
         if (r != REGION_OK)
                 return r;
         *request = (struct request){

@@ -161,8 +161,7 @@ class Library(unittest.TestCase):
     def test_every_constant_is_told_of_and_none_is_made_up(self):
         constants = set(re.findall(r"\bREGION_[A-Z_]+\b", without_comments(HEADER)))
         told = set(re.findall(r"\bREGION_[A-Z_]*[A-Z]", "".join(page.text for page in PAGES)))
-        told.remove("REGION_BROKER_SOCKET")
-        self.assertEqual(told, constants)
+        self.assertEqual(told - {"REGION_BROKER_SOCKET", "REGION_ENVIRONMENT"}, constants)
 
     def test_every_failure_has_its_entry(self):
         codes = re.findall(r"\bREGION_E_[A-Z_]+\b", without_comments(HEADER))

@@ -56,6 +56,14 @@ int broker_open(const struct options *options, struct region_broker **ret)
         return region_broker_connect(options->socket, ret) == REGION_OK ? CTL_DONE : fail();
 }
 
+int named_environment(const struct options *options, const char **ret)
+{
+        if (options->n_operands == 0)
+                return region_env_default_name(ret) == REGION_OK ? CTL_DONE : fail();
+        *ret = options->operands[0];
+        return CTL_DONE;
+}
+
 int write_parameters(struct text *text, const char *member, const char *value, ...)
 {
         const char *separator = "{";

@@ -13,6 +13,10 @@
 /* Connects as the options say; the exit code. */
 int broker_open(const struct options *options, struct region_broker **ret);
 
+/* The environment that the first operand names, or that of region_env_default_name() where there is none; the exit
+ * code. */
+int named_environment(const struct options *options, const char **ret);
+
 /* Says what libregion says of the call that just failed; the exit code. */
 int fail(void);
 int out_of_memory(void);

@@ -107,7 +107,7 @@ int verb_list(struct options *options)
         return list_table(broker, pattern, options);
 }
 
-/* Asks a method about what the operands name. */
+/* Asks a method about one environment, or a region of it. */
 static int ask_about(struct region_broker *broker, const char *method, const char *name, const char *region,
                      struct text *reply)
 {
@@ -131,28 +131,42 @@ int verb_show(struct options *options)
 {
         owned(broker_closep) struct region_broker *broker = NULL;
         owned(description_freep) struct region_description *description = NULL;
+        const char *name;
         int r;
 
-        r = broker_open(options, &broker);
+        r = named_environment(options, &name);
+        if (r == CTL_DONE)
+                r = broker_open(options, &broker);
         if (r != CTL_DONE)
                 return r;
         if (options->json != JSON_OFF)
-                return show_json(broker, options->operands[0], options->json);
-        if (region_describe(broker, options->operands[0], &description) != REGION_OK)
+                return show_json(broker, name, options->json);
+        if (region_describe(broker, name, &description) != REGION_OK)
                 return fail();
         return print_description(description, options);
 }
 
-int verb_explain(struct options *options)
+/* Asks a method about the environment, and the region, that the operands name. */
+static int ask_about_operands(const struct options *options, const char *method, struct text *reply)
 {
         owned(broker_closep) struct region_broker *broker = NULL;
+        const char *name;
+        int r;
+
+        r = named_environment(options, &name);
+        if (r == CTL_DONE)
+                r = broker_open(options, &broker);
+        if (r == CTL_DONE)
+                r = ask_about(broker, method, name, options->n_operands > 1 ? options->operands[1] : NULL, reply);
+        return r;
+}
+
+int verb_explain(struct options *options)
+{
         owned(text_clear) struct text reply = { 0 };
         int r;
 
-        r = broker_open(options, &broker);
-        if (r == CTL_DONE)
-                r = ask_about(broker, INTERFACE ".Explain", options->operands[0],
-                              options->n_operands > 1 ? options->operands[1] : NULL, &reply);
+        r = ask_about_operands(options, INTERFACE ".Explain", &reply);
         if (r != CTL_DONE)
                 return r;
         return options->json != JSON_OFF ? print_json(reply.data, options->json)
@@ -161,13 +175,10 @@ int verb_explain(struct options *options)
 
 int verb_stat(struct options *options)
 {
-        owned(broker_closep) struct region_broker *broker = NULL;
         owned(text_clear) struct text reply = { 0 };
         int r;
 
-        r = broker_open(options, &broker);
-        if (r == CTL_DONE)
-                r = ask_about(broker, INTERFACE ".Describe", options->operands[0], NULL, &reply);
+        r = ask_about_operands(options, INTERFACE ".Describe", &reply);
         if (r != CTL_DONE)
                 return r;
         return options->json != JSON_OFF ? print_json(reply.data, options->json) : print_stat(reply.data);

@@ -71,7 +71,7 @@ static int check_hold(const struct options *options)
 /* Makes of the options what libregion takes; `ret_specs` owns the regions it then names. */
 static int define(struct options *options, struct region_spec **ret_specs)
 {
-        size_t n = options->n_operands - 1;
+        size_t n = options->n_operands > 0 ? options->n_operands - 1 : 0; /* after the name */
         int r;
 
         if (n == 0 && options->env.subsystems == 0) {
@@ -91,10 +91,11 @@ static int define(struct options *options, struct region_spec **ret_specs)
 
 /* Opens it and, having created it, says ready: zeroed regions are all the content that regionctl has to give. What
  * others were to fill or to repair is left to them. */
-static int open_and_settle(struct region_broker *broker, const struct options *options, struct region_env **ret)
+static int open_and_settle(struct region_broker *broker, const struct options *options, const char *name,
+                           struct region_env **ret)
 {
         owned(env_closep) struct region_env *env = NULL;
-        const char *name = options->operands[0], *field, *wanted, *found;
+        const char *field, *wanted, *found;
         enum region_role role;
 
         if (region_env_open(broker, name, &options->env, &env) != REGION_OK)
@@ -130,7 +131,7 @@ int verb_create(struct options *options)
         options->env.lifetime = REGION_LIFETIME_PERSISTENT;
         r = broker_open(options, &broker);
         if (r == CTL_DONE)
-                r = open_and_settle(broker, options, &env);
+                r = open_and_settle(broker, options, options->operands[0], &env);
         if (r != CTL_DONE)
                 return r;
         if (options->json != JSON_OFF)
@@ -160,18 +161,21 @@ int verb_hold(struct options *options)
         owned(specs_freep) struct region_spec *specs = NULL;
         owned(env_closep) struct region_env *env = NULL;
         const struct region_env_info *info;
+        const char *name;
         sigset_t leave;
         int signal, r;
 
         r = check_hold(options);
         if (r == 0 && options->create)
                 r = define(options, &specs);
+        if (r == 0)
+                r = named_environment(options, &name);
         if (r != 0)
                 return r;
         options->env.access = options->read ? REGION_READ : REGION_WRITE;
         r = broker_open(options, &broker);
         if (r == CTL_DONE)
-                r = open_and_settle(broker, options, &env);
+                r = open_and_settle(broker, options, name, &env);
         if (r == CTL_DONE)
                 r = map_all(env);
         if (r != CTL_DONE)

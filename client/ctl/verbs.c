@@ -67,13 +67,13 @@ static int verb_help(struct options *options);
 static const struct verb verbs[] = {
         { "status",  "",                      0, 0,        0,                      "what the broker holds, its limits and counters", verb_status },
         { "list",    "[PATTERN]",             0, 1,        0,                      "the environments, or those whose name fits",     verb_list },
-        { "show",    "ENV",                   1, 1,        0,                      "one environment, its regions, who holds it",     verb_show },
-        { "explain", "ENV [REGION]",          1, 2,        0,                      "why it is still there, or why it is gone",       verb_explain },
-        { "stat",    "ENV",                   1, 1,        0,                      "one environment in the form of db_stat -e",      verb_stat },
+        { "show",    "[ENV]",                 0, 1,        0,                      "one environment, its regions, who holds it",     verb_show },
+        { "explain", "[ENV [REGION]]",        0, 2,        0,                      "why it is still there, or why it is gone",       verb_explain },
+        { "stat",    "[ENV]",                 0, 1,        0,                      "one environment in the form of db_stat -e",      verb_stat },
         { "watch",   "[ENV]",                 0, 1,        OPTIONS_WATCH,          "print events as they happen, until a signal",    verb_watch },
         { "create",  "ENV [" REGIONS "]",     1, SIZE_MAX, CREATES,                "make an environment of zeroed regions",          verb_create },
         { "remove",  "ENV",                   1, 1,        OPTIONS_WAIT | OPTIONS_REMOVE, "remove an environment",                   verb_remove },
-        { "hold",    "ENV [" REGIONS "]",     1, SIZE_MAX, CREATES | OPTIONS_HOLD, "map an environment and stay until a signal",     verb_hold },
+        { "hold",    "[ENV [" REGIONS "]]",   0, SIZE_MAX, CREATES | OPTIONS_HOLD, "map an environment and stay until a signal",     verb_hold },
         { "call",    "METHOD [JSON]",         1, 2,        OPTIONS_CALL,           "call a method of the broker, print its replies", verb_call },
         { "version", "",                      0, 0,        0,                      "print the version",                              verb_version },
         { "help",    "",                      0, SIZE_MAX, 0,                      "print this help",                                verb_help },
@@ -96,11 +96,12 @@ static int verb_help(struct options *options)
              "\n"
              "Verbs:");
         for (size_t i = 0; i < array_size(verbs); i++)
-                printf("  %-7s %-30s %s\n", verbs[i].name, verbs[i].operands, verbs[i].help);
+                printf("  %-7s %-32s  %s\n", verbs[i].name, verbs[i].operands, verbs[i].help);
         options_help();
         puts("\n"
              "SIZE has K, M or G for powers of 1024; DURATION has us, ms, s, min, h or d; BACKING is memfd, sysv,\n"
-             "posix, file or private. REGION_BROKER_SOCKET names another socket than the standard ones.\n"
+             "posix, file or private. REGION_BROKER_SOCKET names another socket than the standard ones,\n"
+             "REGION_ENVIRONMENT the ENV of show, explain, stat and hold where it is left out.\n"
              "\n"
              "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no broker answers, 4 no such environment or region,\n"
              "5 busy, 6 not permitted, 7 the machine or a quota refuses.");

@@ -159,7 +159,7 @@ static const struct {
         { "m", CREATE | REGION_NAMED_READ_ONLY, 0600, REGION_E_INVALID, "0x8" },
         { "m", REGION_NAMED_EXCLUSIVE, 0600, REGION_E_INVALID, "REGION_NAMED_CREATE" },
         { "m", CREATE, 01600, REGION_E_INVALID, "01600" },
-        { NULL, CREATE, 0600, REGION_E_INVALID, "'environment' is missing" },
+        { NULL, CREATE, 0600, REGION_E_INVALID, "the name of the memory is missing" },
         { "", CREATE, 0600, REGION_E_NAME, "empty" },
         { "/tmp/m", CREATE, 0600, REGION_E_NAME, "directories" },
         { "tmp/m", CREATE, 0600, REGION_E_NAME, "slash" },

@@ -82,6 +82,7 @@ class WithoutBroker(unittest.TestCase):
 
     def setUp(self):
         self.environment = {**os.environ, "REGION_BROKER_SOCKET": self.socket, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+        self.environment.pop("REGION_ENVIRONMENT", None)
 
     def ctl(self, *words, **more):
         more.setdefault("env", self.environment)
@@ -135,11 +136,17 @@ class CommandLine(WithoutBroker):
         self.fails(USAGE, "--since does not belong to explain", "explain", "x", "--since=0")
 
     def test_the_number_of_operands_is_checked(self):
-        self.fails(USAGE, "expected: regionctl show ENV", "show")
-        self.fails(USAGE, "expected: regionctl show ENV", "show", "a", "b")
+        self.fails(USAGE, r"expected: regionctl show \[ENV\]", "show", "a", "b")
+        self.fails(USAGE, "expected: regionctl remove ENV", "remove")
         self.fails(USAGE, r"expected: regionctl create ENV \[NAME=SIZE", "create")
         self.fails(USAGE, "create needs at least one region NAME=SIZE.*, or --subsystem", "create", "a")
         self.fails(USAGE, "expected: regionctl status", "status", "a")
+
+    def test_an_environment_that_is_not_named_has_to_be_in_the_variable(self):
+        for words in ["show"], ["show", "-j"], ["explain"], ["stat"], ["hold"], ["hold", "--create", "--subsystem=log"]:
+            with self.subTest(words=words):
+                self.fails(USAGE, "no environment is named, and REGION_ENVIRONMENT is not set", *words)
+                self.fails(USAGE, "REGION_ENVIRONMENT", *words, env=self.environment | {"REGION_ENVIRONMENT": ""})
 
     def test_bad_sizes_are_named_and_none_is_clipped(self):
         for size in ("", "-1", "+1", " 1", "1 ", "1X", "1KB", "1.5M", "M", "0x10", "1e3"):
@@ -339,6 +346,25 @@ class Looking(WithBroker):
             self.assertRegex(text, rf"(?m)^{pattern}$")
         self.assertEqual(self.works("show", self.home.name), text)
         self.assertEqual(holder.end(), DONE)
+
+    def test_the_variable_names_what_is_not_named(self):
+        self.works("create", "named", "a=4K", f"--home={self.home.name}")
+        self.works("create", "other", "b=4K")
+        self.environment["REGION_ENVIRONMENT"] = self.home.name
+        for verb, *more in ["show"], ["show", "-j"], ["stat"], ["explain"]:
+            self.assertEqual(self.works(verb, *more), self.works(verb, "named", *more))
+        self.assertNotIn("named", self.works("show", "other"))
+        self.assertEqual(self.hold().end(), DONE)
+        self.environment["REGION_ENVIRONMENT"] = "made"
+        self.hold("--create", "--subsystem=log")
+        self.assertIn("made", self.works("list"))
+        self.assertIn("named", self.works("list"))
+        self.fails(USAGE, "expected: regionctl remove ENV", "remove")
+        self.fails(USAGE, "expected: regionctl remove ENV", "remove", "--force")
+        self.fails(USAGE, "expected: regionctl create ENV", "create", "--subsystem=log")
+        watch = Process(REGIONCTL, "watch", env=self.environment)
+        self.addCleanup(watch.end, signal.SIGKILL)
+        watch.out.wait("^watching all environments")
 
     def test_show_has_one_row_for_a_process(self):
         first = self.hold("shared", "--create", "a=4K", "b=4K", "c=4K")

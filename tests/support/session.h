@@ -35,6 +35,13 @@ static inline void check_error(enum region_result result, enum region_result cod
                       region_error_message());
 }
 
+/* The sentence has to have this part, too. */
+static inline void check_told(enum region_result result, enum region_result code, const char *part)
+{
+        check_error(result, code);
+        ck_assert_msg(strstr(region_error_message(), part) != NULL, "'%s' lacks '%s'", region_error_message(), part);
+}
+
 static inline struct region_broker *connect_session(void)
 {
         struct region_broker *session;

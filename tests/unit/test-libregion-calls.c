@@ -117,7 +117,7 @@ START_TEST(what_would_be_lost_on_the_wire_is_refused_here)
         struct region_broker *broker = start();
         struct region_env *env;
 
-        check_error(region_env_open(broker, NULL, NULL, &env), REGION_E_INVALID, "'environment' is missing");
+        check_error(region_env_remove(broker, NULL, false, 0, NULL), REGION_E_INVALID, "'environment' is missing");
         check_error(region_env_open(broker, "caf\xe9", NULL, &env), REGION_E_INVALID, "'environment' is not UTF-8");
         check_error(region_env_open(broker, "shop", &options, &env), REGION_E_INVALID, "reserved");
         options = (struct region_env_options){ .backing = 9 };
@@ -129,6 +129,45 @@ START_TEST(what_would_be_lost_on_the_wire_is_refused_here)
         check_error(region_broker_call(broker, PING, "[]", false, NULL, NULL), REGION_E_INVALID, "not a JSON object");
         finish(broker);
         ck_assert_ptr_null(fake_asked(0));
+}
+END_TEST
+
+/* Not set, or empty. */
+START_TEST(without_a_name_the_variable_has_to_be_set)
+{
+        struct region_broker *broker = start();
+        struct region_description *description;
+        struct region_explanation *explanation;
+        struct region_env *env;
+        const char *name;
+
+        if (_i == 0)
+                unsetenv("REGION_ENVIRONMENT");
+        else
+                setenv("REGION_ENVIRONMENT", "", 1);
+        check_error(region_env_default_name(&name), REGION_E_INVALID, "REGION_ENVIRONMENT");
+        check_error(region_env_open(broker, NULL, NULL, &env), REGION_E_INVALID, "REGION_ENVIRONMENT is not set");
+        check_error(region_describe(broker, NULL, &description), REGION_E_INVALID, "REGION_ENVIRONMENT");
+        check_error(region_explain(broker, NULL, NULL, &explanation), REGION_E_INVALID, "REGION_ENVIRONMENT");
+        finish(broker);
+        ck_assert_ptr_null(fake_asked(0));
+}
+END_TEST
+
+START_TEST(a_name_goes_before_the_variable)
+{
+        struct region_broker *broker = start();
+        struct region_env *env;
+
+        setenv("REGION_ENVIRONMENT", "shop", 1);
+        region_env_open(broker, "", NULL, &env);
+        region_env_open(broker, "till", NULL, &env);
+        region_env_open(broker, NULL, NULL, &env);
+        finish(broker);
+        ck_assert_ptr_nonnull(strstr(fake_asked(0), "'environment':''"));
+        ck_assert_ptr_nonnull(strstr(fake_asked(2), "'environment':'till'"));
+        ck_assert_ptr_nonnull(strstr(fake_asked(4), "'environment':'shop'"));
+        ck_assert_ptr_nonnull(strstr(fake_asked(5), "Detach','parameters':{'environment':'shop'"));
 }
 END_TEST
 
@@ -335,6 +374,8 @@ int main(void)
         tcase_add_loop_test(refused, a_refusal_becomes_a_code_and_a_sentence, 0, (int)array_size(refusals));
         tcase_add_test(refused, a_refusal_carries_its_facts);
         tcase_add_test(refused, what_would_be_lost_on_the_wire_is_refused_here);
+        tcase_add_loop_test(refused, without_a_name_the_variable_has_to_be_set, 0, 2);
+        tcase_add_test(refused, a_name_goes_before_the_variable);
         tcase_add_test(refused, a_call_that_is_too_large_is_refused_and_harmless);
 
         tcase_add_loop_test(looking, a_list_is_told_one_by_one_until_its_end_or_enough, 0, (int)array_size(lists));
