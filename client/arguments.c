@@ -2,8 +2,6 @@
 
 #include "client/failure.h"
 
-#include <stdbool.h>
-
 /* The length of the UTF-8 sequence that a byte begins, 0 where none begins with it; and what its second byte may be:
  * the limits leave out overlong forms, surrogates and what lies above U+10FFFF. */
 static size_t sequence(unsigned char first, unsigned char *ret_low, unsigned char *ret_high)
@@ -15,7 +13,7 @@ static size_t sequence(unsigned char first, unsigned char *ret_low, unsigned cha
         return first < 0xc2 || first > 0xf4 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
-static bool is_utf8(const char *string)
+bool arguments_is_utf8(const char *string)
 {
         const unsigned char *s = (const unsigned char *)string;
         unsigned char low, high;
@@ -37,7 +35,7 @@ static enum region_result check_string(const char *string, bool nullable, const 
 {
         if (!string && !nullable)
                 return failure_note(REGION_E_INVALID, "%s: '%s' is missing", type->name, arg->name);
-        if (string && !is_utf8(string))
+        if (string && !arguments_is_utf8(string))
                 return failure_note(REGION_E_INVALID, "%s: '%s' is not UTF-8", type->name, arg->name);
         return REGION_OK;
 }

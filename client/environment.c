@@ -106,11 +106,11 @@ static enum region_result make_regions(struct region_env *env, const struct stru
         return r;
 }
 
-/* `reserve`: where the broker does not say. */
-static enum region_result environment_new(struct region_broker *broker, const struct open_result *result,
-                                          struct fdset *fds, bool reserve, struct region_env **ret)
+static enum region_result environment_new(struct region_broker *broker, const struct request *request,
+                                          const struct open_result *result, struct fdset *fds, struct region_env **ret)
 {
         const struct environment_view *view = result->environment;
+        const struct opt_bool *reserve = view->reserve.given ? &view->reserve : &request->definition.reserve;
         owned(environment_freep) struct region_env *env = calloc(1, sizeof(*env));
         enum region_result r;
 
@@ -120,10 +120,10 @@ static enum region_result environment_new(struct region_broker *broker, const st
         pthread_mutex_init(&env->lock, NULL);
         env->broker = broker;
         env->role = (enum region_role)result->role;
-        env->reserve = view->reserve.given ? view->reserve.value : reserve;
+        env->reserve = !reserve->given || reserve->value;
         env->wishes = (struct pages_wishes){ .lock = view->lock.value, .huge_pages = view->huge_pages.value };
         env->differences = info_copy_differences(&env->arena, &result->differences);
-        if (!env->differences)
+        if (!env->differences || !overrides_copy(&request->overrides, &env->arena, &env->overrides))
                 return failure_note_memory();
 
         /* an environment that the broker lets this process into again has its memory in the first handle */
@@ -201,7 +201,7 @@ enum region_result region_env_open(struct region_broker *broker, const char *nam
                 return r;
         r = broker_ask(broker, "org.regionbroker.Open", &request.args, request.wait_usec, &answer, &result);
         if (r == REGION_OK)
-                r = environment_new(broker, &result, &answer.reply->fds, !options || !options->sparse, &env);
+                r = environment_new(broker, &request, &result, &answer.reply->fds, &env);
         if (r != REGION_OK) {
                 if (answer.reply && !answer.reply->error)
                         abandon(broker, request.args.environment, result.environment);
@@ -331,5 +331,20 @@ bool region_env_difference(const struct region_env *env, size_t index, const cha
         *ret_field = difference[index].field;
         *ret_wanted = difference[index].wanted;
         *ret_found = difference[index].found;
+        return true;
+}
+
+bool region_env_override(const struct region_env *env, size_t index, const char **ret_field, const char **ret_wanted,
+                         const char **ret_set, const char **ret_where)
+{
+        const struct override *override;
+
+        if (index >= env->overrides.n)
+                return false;
+        override = &env->overrides.items[index];
+        *ret_field = override->field;
+        *ret_wanted = override->wanted;
+        *ret_set = override->set;
+        *ret_where = override->where;
         return true;
 }

@@ -3,13 +3,15 @@
 /* Environments of a session and the regions in them. All here is for callers inside the session (session.h), or in a
  * child where nobody else is. */
 
+#include "client/override.h"
 #include "client/session.h"
 
 /* What a call asks of Open, as the contract has it: made from the options, living in the arena. */
 struct request {
         struct open_args args;
         struct definition definition;
-        int64_t wait_usec; /* the library's own patience */
+        struct overrides overrides; /* what is not as the options have it */
+        int64_t wait_usec;          /* the library's own patience */
 };
 
 /* `name`, or where that is NULL the one of region_env_default_name(). */

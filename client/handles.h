@@ -7,6 +7,7 @@
 
 #include "client/connection.h"
 #include "client/libregion.h"
+#include "client/override.h"
 #include "client/pages.h"
 
 #include "proto/arena.h"
@@ -33,9 +34,10 @@ struct region_broker {
 struct region_env {
         struct region_broker *broker;
         LIST_ENTRY(region_env) link;
-        struct arena arena; /* of the two below */
+        struct arena arena; /* of the three below */
         const struct region_env_info *info;
         const struct struct_array *differences; /* of struct difference */
+        struct overrides overrides;
         const struct control_page *control;
         _Atomic enum region_role role;
         _Atomic bool inherited; /* by a child, whose session is no member of it yet */

@@ -173,10 +173,18 @@ struct region_env_options {
         const struct region_spec *regions;
         size_t n_regions;
         const struct region_subsystem_sizes *sizes; /* of subsystems; NULL: the defaults */
-        unsigned subsystems; /* of enum region_subsystem; what they make, `regions` must not name */
+        unsigned subsystems;       /* of enum region_subsystem; what they make, `regions` must not name */
+        bool ignore_configuration; /* do not read the file in the home, which see below */
 
         uint64_t reserved[6]; /* zero */
 };
+
+/* The home, that of the options or the one that names the environment, may have a file `region-environment.conf` with
+ * settings of an administrator: region-environment.conf(5). A call that creates or compares reads it before it asks
+ * the broker; what it says wins over the options, for creating and for comparing, and region_env_override() tells what
+ * that was. The file has to be a regular one of root or of the effective user, which nobody else can write, of 64 KiB
+ * at most; else, or where it says what cannot be, the call is REGION_E_INVALID, which names the file and what to do. A
+ * program that runs with more rights than its caller (setuid) does not read it. */
 
 /* What the broker tells of a region, an environment, an attachment. Fields may be added at the end. */
 struct region_info {
@@ -292,6 +300,12 @@ const struct region_env_info *region_env_info(const struct region_env *env);
 /* The `index`-th difference between what was asked for and what exists, or false. */
 bool region_env_difference(const struct region_env *env, size_t index, const char **ret_field, const char **ret_wanted,
                            const char **ret_found);
+
+/* The `index`-th wish of the program that the configuration in the home has overridden, or false: which, what was
+ * wanted, what is set instead, in the words of that file, and where, as PATH:LINE. What was not asked for is
+ * "default", "absent" or what that comes to. */
+bool region_env_override(const struct region_env *env, size_t index, const char **ret_field, const char **ret_wanted,
+                         const char **ret_set, const char **ret_where);
 
 /* Adds to `subsystems` and `sizes` what a word of people says: "lock", "lock=1M", "mpool=64M*4" for four caches;
  * without a number of caches that stays. REGION_E_INVALID: the message says what is expected, and nothing was changed. */

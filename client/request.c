@@ -81,23 +81,22 @@ static enum region_result fill_specs(struct struct_array *specs, const struct re
         return r;
 }
 
+static bool creates(const struct region_env_options *options)
+{
+        return options->create == REGION_CREATE_IF_ABSENT || options->create == REGION_CREATE_ALWAYS;
+}
+
 /* Whether there is anything to create, or to compare with. */
 static bool defines(const struct region_env_options *o)
 {
-        return o->create == REGION_CREATE_IF_ABSENT || o->create == REGION_CREATE_ALWAYS || o->backing || o->home ||
-               o->region_directory || o->shm_key || o->mode || o->group || o->lifetime || o->linger_usec ||
-               o->recovery || o->schema || o->sparse || o->lock || o->huge_pages || o->n_regions > 0 || o->subsystems;
+        return creates(o) || o->backing || o->home || o->region_directory || o->shm_key || o->mode || o->group ||
+               o->lifetime || o->linger_usec || o->recovery || o->schema || o->sparse || o->lock || o->huge_pages ||
+               o->n_regions > 0 || o->subsystems;
 }
 
 static enum region_result fill_definition(struct definition *definition, const struct region_env_options *options,
-                                          struct arena *arena)
+                                          const struct subsystems *subsystems, struct arena *arena)
 {
-        struct subsystems subsystems;
-        enum region_result r;
-
-        r = subsystems_init(&subsystems, options->subsystems, options->sizes);
-        if (r != REGION_OK)
-                return r;
         *definition = (struct definition){
                 .backing = (enum backing)options->backing,
                 .home = options->home,
@@ -113,7 +112,29 @@ static enum region_result fill_definition(struct definition *definition, const s
                 .lock = if_true(options->lock),
                 .huge_pages = if_true(options->huge_pages),
         };
-        return fill_specs(&definition->regions, options, &subsystems, arena);
+        return fill_specs(&definition->regions, options, subsystems, arena);
+}
+
+/* What the program asks for, as the configuration in its home would have it. */
+static enum region_result define(struct request *request, const struct region_env_options *options, struct arena *arena)
+{
+        const char *name = request->args.environment, *home = options->home ? options->home : name;
+        struct configuration configuration;
+        struct subsystems subsystems;
+        enum region_result r;
+
+        request->args.definition = &request->definition;
+        r = subsystems_init(&subsystems, options->subsystems, options->sizes);
+        if (r == REGION_OK)
+                r = configuration_read(&configuration, options->ignore_configuration ? NULL : home, arena);
+        if (r == REGION_OK)
+                r = override_subsystems(&configuration, &subsystems, arena, &request->overrides);
+        if (r == REGION_OK)
+                r = fill_definition(&request->definition, options, &subsystems, arena);
+        if (r == REGION_OK)
+                r = override_definition(&configuration, &request->definition, creates(options), arena,
+                                        &request->overrides);
+        return r;
 }
 
 static enum region_result fill_only(struct string_array *only, const struct region_env_options *options,
@@ -181,9 +202,7 @@ enum region_result request_init(struct request *request, const char *name, const
         r = fill_wait(request, options->wait_usec);
         if (r == REGION_OK && options->only)
                 r = fill_only(&request->args.regions, options, arena);
-        if (r == REGION_OK && defines(options)) {
-                r = fill_definition(&request->definition, options, arena);
-                request->args.definition = &request->definition;
-        }
+        if (r == REGION_OK && defines(options))
+                r = define(request, options, arena);
         return r;
 }

@@ -10,6 +10,7 @@
 #include "proto/util.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 struct row {
@@ -97,19 +98,41 @@ static int read_size(struct region_subsystem_sizes *sizes, const struct row *row
         return 0;
 }
 
+static const struct row *row_find(const char *name, size_t n)
+{
+        for (size_t i = 0; i < array_size(rows); i++)
+                if (strlen(rows[i].name) == n && memcmp(rows[i].name, name, n) == 0)
+                        return &rows[i];
+        return NULL;
+}
+
 int subsystems_add(struct subsystems *subsystems, const char *name, size_t n_name, const char *size)
 {
-        for (size_t i = 0; i < array_size(rows); i++) {
-                int r;
+        const struct row *row = row_find(name, n_name);
+        int r;
 
-                if (strlen(rows[i].name) != n_name || memcmp(rows[i].name, name, n_name) != 0)
-                        continue;
-                r = size ? read_size(&subsystems->sizes, &rows[i], size) : 0;
-                if (r == 0)
-                        subsystems->wanted |= rows[i].flag;
-                return r;
-        }
-        return -ENOENT;
+        if (!row)
+                return -ENOENT;
+        r = size ? read_size(&subsystems->sizes, row, size) : 0;
+        if (r == 0)
+                subsystems->wanted |= row->flag;
+        return r;
+}
+
+const char *subsystems_text(const struct subsystems *subsystems, const char *name, char *text)
+{
+        const struct row *row = row_find(name, strlen(name));
+        unsigned n = row ? number_of(subsystems, row) : 0;
+        char size[VALUE_TEXT_MAX];
+
+        if (n == 0)
+                return "absent";
+        bytes_text(size_of(subsystems, row), size);
+        if (n == 1)
+                snprintf(text, SUBSYSTEM_TEXT_MAX, "%s", size);
+        else
+                snprintf(text, SUBSYSTEM_TEXT_MAX, "%s*%u", size, n);
+        return text;
 }
 
 enum region_result region_subsystems_parse(const char *word, unsigned *subsystems, struct region_subsystem_sizes *sizes)
@@ -121,8 +144,7 @@ enum region_result region_subsystems_parse(const char *word, unsigned *subsystem
         r = subsystems_add(&read, word, n, word[n] ? word + n + 1 : NULL);
         if (r == -ENOENT)
                 return failure_note(REGION_E_INVALID,
-                                    "'%s' is no subsystem; expected mutex, lock, log, mpool, txn or env, as in lock or"
-                                    " lock=1M",
+                                    "'%s' is no subsystem; expected " SUBSYSTEM_EXPECTED ", as in lock or lock=1M",
                                     word);
         if (r < 0)
                 return failure_note(REGION_E_INVALID, "'%s' is %s; expected " SUBSYSTEM_SIZE_EXPECTED, word,

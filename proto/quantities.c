@@ -1,5 +1,5 @@
-/* Numbers as people write them, and back. One reader of digits under all parsers: it knows no sign, no blank and no wrapping
- * around, which strtoull(3) all let pass. */
+/* Numbers as people write them, and back. One reader of digits under all parsers: it knows no sign, no blank and no
+ * wrapping around, which strtoull(3) all let pass. */
 
 #include "quantities.h"
 
@@ -178,16 +178,24 @@ int key_parse(const char *word, int32_t *ret)
         return 0;
 }
 
+/* `units` begin with the smallest. One without a word is for parsing, unless there is no better. */
+static const char *quantity_text(uint64_t value, const struct unit *units, size_t n_units, char *text)
+{
+        const struct unit *best = &units[0];
+
+        for (size_t i = 0; i < n_units; i++)
+                if (units[i].word[0] != '\0' && value % units[i].factor == 0 && value >= units[i].factor)
+                        best = &units[i];
+        snprintf(text, VALUE_TEXT_MAX, "%" PRIu64 "%s", value / best->factor, best->word);
+        return text;
+}
+
+const char *bytes_text(uint64_t bytes, char *text)
+{
+        return quantity_text(bytes, size_units, array_size(size_units), text);
+}
+
 const char *duration_text(int64_t usec, char *text)
 {
-        const struct unit *best = &duration_units[0];
-
-        for (size_t i = 0; i < array_size(duration_units); i++) {
-                const struct unit *unit = &duration_units[i];
-
-                if (unit->word[0] != '\0' && usec % (int64_t)unit->factor == 0 && usec >= (int64_t)unit->factor)
-                        best = unit;
-        }
-        snprintf(text, VALUE_TEXT_MAX, "%" PRId64 "%s", usec / (int64_t)best->factor, best->word);
-        return text;
+        return quantity_text((uint64_t)usec, duration_units, array_size(duration_units), text);
 }

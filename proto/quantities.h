@@ -1,7 +1,7 @@
 #pragma once
 
-/* Sizes, durations and the like as people write them, on a command line or in a file. A parser takes a word as a whole or not
- * at all: 0; -EINVAL it is not of the form; -ERANGE it is, but names too little or too much. */
+/* Sizes, durations and the like as people write them, on a command line or in a file. A parser takes a word as a whole
+ * or not at all: 0; -EINVAL it is not of the form; -ERANGE it is, but names too little or too much. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,14 +20,17 @@ int count_parse(const char *word, unsigned most, unsigned *ret);
 /* The number of an event, or 0, decimal */
 int sequence_parse(const char *word, int64_t *ret);
 
-/* What the parsers take, for the sentence that refuses a word. */
+/* What the parsers take, and what words of the contract there are, for the sentence that refuses a word. */
 #define SIZE_EXPECTED "a whole number above zero, with K, M or G for powers of 1024, as in 64K"
 #define DURATION_EXPECTED "a whole number with us, ms, s, min, h or d, as in 500ms"
 #define MODE_EXPECTED "octal permission bits from 1 to 777, as in 0660"
+#define BACKING_EXPECTED "memfd, sysv, posix, file or private"
+#define LIFETIME_EXPECTED "creator, attached or persistent"
 #define KEY_EXPECTED "a System V key from 1 to 0x7fffffff, decimal or hexadecimal"
 #define SEQUENCE_EXPECTED "the number of an event, or 0 for all that are remembered"
 
 enum { VALUE_TEXT_MAX = 32 };
 
-/* Fills `text`, of VALUE_TEXT_MAX bytes, and returns it: 500ms, 2min, exact, in the largest unit that is. */
-const char *duration_text(int64_t usec, char *text);
+/* Each fills `text`, of VALUE_TEXT_MAX bytes, and returns it: exact, in the largest unit that is. */
+const char *bytes_text(uint64_t bytes, char *text);  /* 64K, 12M */
+const char *duration_text(int64_t usec, char *text); /* 500ms, 2min */

@@ -51,6 +51,9 @@ CONSTANTS = (
     ("daemon/server/report.h", "REPORT_ATTACHMENTS_MAX", "man/region_list.3.scd", r"They are (\d+) at most"),
     ("client/subsystems.h", "SUBSYSTEMS_CACHES_MAX", "man/region_env_open.3.scd", r"_mpool_caches_ above 1, at most (\d+)"),
     ("client/subsystems.h", "SUBSYSTEMS_CACHES_MAX", "man/regionctl.1.scd", r"mpool2 and so on, at most (\d+)"),
+    ("client/subsystems.h", "SUBSYSTEMS_CACHES_MAX", "man/region-environment.conf.5.scd", r"so many caches, at most (\d+)"),
+    ("client/configuration.c", "FILE_MAX", "man/region-environment.conf.5.scd", r"the file (\d+)\."),
+    ("client/configuration.c", "FILE_MAX", "man/region-environment.conf.5.scd", r"not larger than (\d+) bytes"),
     ("client/session.c", "TIMEOUT_USEC", "man/region_broker_connect.3.scd", r"The default is (\d+ seconds)"),
 )
 
@@ -205,6 +208,16 @@ class Programs(unittest.TestCase):
                          re.findall(r"^(\d+)\n\t", BY_FILE["regionctl.1"].sections["EXIT STATUS"], re.M))
 
 
+class Configuration(unittest.TestCase):
+    def test_the_file_in_a_home_has_the_settings_of_its_page(self):
+        subsystems = re.findall(r'^ +\{ REGION_SUBSYSTEM_\w+, "(\w+)",', read("client/subsystems.c"), re.M)
+        rules = re.findall(r'^ +IN_(\w+)\("([\w-]+)",', read("client/override.c"), re.M)
+        settings = [name for section, name in rules if section == "ENVIRONMENT"] + subsystems + \
+                   [name for section, name in rules if section == "REGION"]
+        entries = BY_FILE["region-environment.conf.5"].entries("FORMAT")
+        self.assertEqual([name for entry in entries for name in entry.split(" = ")[0].split(", ")], settings)
+
+
 class Figures(unittest.TestCase):
     """Limits and constants."""
 
@@ -240,7 +253,7 @@ class References(unittest.TestCase):
         pages = {(name, page.section) for page in PAGES for name in page.names}
         documents = ["README.md", "CONTRIBUTING.md", *sorted(glob.glob("docs/*.md", root_dir=SOURCE))]
         for path in [page.path for page in PAGES] + documents:
-            pointers = re.findall(r"\b((?:lib)?region[\w-]*)\*?\((\d)\)", read(path))
+            pointers = re.findall(r"\b((?:lib)?region[\w.-]*)\*?\((\d)\)", read(path))
             self.assertEqual([pointer for pointer in pointers if pointer not in pages], [], path)
 
     def test_every_page_points_to_others_and_not_to_itself(self):

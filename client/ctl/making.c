@@ -89,13 +89,23 @@ static int define(struct options *options, struct region_spec **ret_specs)
         return 0;
 }
 
+/* What else there is to say of an environment than that it was opened. */
+static void tell_changes(const struct region_env *env, const char *name)
+{
+        const char *field, *wanted, *other, *where;
+
+        for (size_t i = 0; region_env_override(env, i, &field, &wanted, &other, &where); i++)
+                complain("environment '%s': %s sets %s to %s, not %s", name, where, field, other, wanted);
+        for (size_t i = 0; region_env_difference(env, i, &field, &wanted, &other); i++)
+                complain("environment '%s' exists: its %s is %s, not %s", name, field, other, wanted);
+}
+
 /* Opens it and, having created it, says ready: zeroed regions are all the content that regionctl has to give. What
  * others were to fill or to repair is left to them. */
 static int open_and_settle(struct region_broker *broker, const struct options *options, const char *name,
                            struct region_env **ret)
 {
         owned(env_closep) struct region_env *env = NULL;
-        const char *field, *wanted, *found;
         enum region_role role;
 
         if (region_env_open(broker, name, &options->env, &env) != REGION_OK)
@@ -108,8 +118,7 @@ static int open_and_settle(struct region_broker *broker, const struct options *o
         }
         if (role == REGION_ROLE_INITIALIZER && region_env_ready(env) != REGION_OK)
                 return fail();
-        for (size_t i = 0; region_env_difference(env, i, &field, &wanted, &found); i++)
-                complain("environment '%s' exists: its %s is %s, not %s", name, field, found, wanted);
+        tell_changes(env, name);
         *ret = take_ptr(env);
         return CTL_DONE;
 }
@@ -134,9 +143,15 @@ int verb_create(struct options *options)
                 r = open_and_settle(broker, options, options->operands[0], &env);
         if (r != CTL_DONE)
                 return r;
+        info = region_env_info(env);
+        if (region_env_role(env) == REGION_ROLE_INITIALIZER && info->lifetime != REGION_LIFETIME_PERSISTENT) {
+                complain("its configuration gives environment '%s' the lifetime %s: it would go when regionctl leaves,"
+                         " which is at once; use regionctl hold --create",
+                         info->name, region_lifetime_word(info->lifetime));
+                return CTL_USAGE;
+        }
         if (options->json != JSON_OFF)
                 return show_json(broker, options->operands[0], options->json);
-        info = region_env_info(env);
         if (!options->quiet)
                 printf("%s %s: %zu %s, %s\n",
                        region_env_role(env) == REGION_ROLE_INITIALIZER ? "created" : "found existing", info->name,

@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LIFETIMES "creator, attached or persistent"
-
 enum option_key {
         KEY_HELP = 'h',
         KEY_PRETTY = 'j',
@@ -41,6 +39,7 @@ enum option_key {
         KEY_LOCK,
         KEY_HUGE_PAGES,
         KEY_SUBSYSTEM,
+        KEY_IGNORE_CONFIGURATION,
         KEY_EXCLUSIVE,
         KEY_WAIT,
         KEY_CREATE,
@@ -70,10 +69,10 @@ static const struct option_row option_rows[] = {
         { KEY_VERSION,          OPTIONS_GLOBAL,     "version",          NULL,       "print the version" },
         { KEY_HELP,             OPTIONS_GLOBAL,     "help",             NULL,       "print this help" },
 
-        { KEY_BACKING,          OPTIONS_DEFINITION, "backing",          "BACKING",  BACKINGS },
+        { KEY_BACKING,          OPTIONS_DEFINITION, "backing",          "BACKING",  BACKING_EXPECTED },
         { KEY_MODE,             OPTIONS_DEFINITION, "mode",             "MODE",     "permission bits, octal (0600)" },
         { KEY_GROUP,            OPTIONS_DEFINITION, "group",            "GROUP",    "the group that the mode speaks of" },
-        { KEY_LIFETIME,         OPTIONS_DEFINITION, "lifetime",         "LIFETIME", LIFETIMES },
+        { KEY_LIFETIME,         OPTIONS_DEFINITION, "lifetime",         "LIFETIME", LIFETIME_EXPECTED },
         { KEY_LINGER,           OPTIONS_DEFINITION, "linger",           "DURATION", "attached: stay so long after the last holder" },
         { KEY_HOME,             OPTIONS_DEFINITION, "home",             "DIR",      "directory of its files, and its second name" },
         { KEY_REGION_DIRECTORY, OPTIONS_DEFINITION, "region-directory", "DIR",      "directory of region files, if not the home" },
@@ -84,6 +83,7 @@ static const struct option_row option_rows[] = {
         { KEY_LOCK,             OPTIONS_DEFINITION, "lock",             NULL,       "keep it out of swap" },
         { KEY_HUGE_PAGES,       OPTIONS_DEFINITION, "huge-pages",       NULL,       "ask for huge pages" },
         { KEY_SUBSYSTEM,        OPTIONS_DEFINITION, "subsystem",        "NAME",     "mutex, lock, log, mpool, txn, with =SIZE or =SIZE*N" },
+        { KEY_IGNORE_CONFIGURATION, OPTIONS_DEFINITION, "ignore-configuration", NULL, "do not read region-environment.conf in its home" },
         { KEY_EXCLUSIVE,        OPTIONS_DEFINITION, "exclusive",        NULL,       "fail if it exists" },
 
         { KEY_WAIT,             OPTIONS_WAIT,       "wait",             "DURATION", "for others, at most so long; or infinity" },
@@ -256,7 +256,7 @@ static int apply_definition(struct region_env_options *env, enum option_key key,
                 return 0;
         case KEY_LIFETIME:
                 env->lifetime = region_lifetime_from_word(value);
-                return env->lifetime != 0 ? 0 : complain_value("--lifetime", value, -EINVAL, LIFETIMES);
+                return env->lifetime != 0 ? 0 : complain_value("--lifetime", value, -EINVAL, LIFETIME_EXPECTED);
         case KEY_LINGER:
                 r = duration_parse(value, &env->linger_usec);
                 return r < 0 ? complain_value("--linger", value, r, DURATION_EXPECTED) : 0;
@@ -281,6 +281,9 @@ static int apply_definition(struct region_env_options *env, enum option_key key,
                 return 0;
         case KEY_HUGE_PAGES:
                 env->huge_pages = true;
+                return 0;
+        case KEY_IGNORE_CONFIGURATION:
+                env->ignore_configuration = true;
                 return 0;
         default:
                 env->create = REGION_CREATE_ALWAYS;

@@ -13,7 +13,7 @@
 int backing_parse(const char *where, const char *word, enum region_backing *ret)
 {
         *ret = region_backing_from_word(word);
-        return *ret != 0 ? 0 : complain_value(where, word, -EINVAL, BACKINGS);
+        return *ret != 0 ? 0 : complain_value(where, word, -EINVAL, BACKING_EXPECTED);
 }
 
 /* The name is given to `ret` at once, so that specs_free() finds it also on failure. */

@@ -6,8 +6,6 @@
 
 #include <stddef.h>
 
-#define BACKINGS "memfd, sysv, posix, file or private"
-
 /* `where`: the option or operand that has the word. Complains and returns the exit code. */
 int backing_parse(const char *where, const char *word, enum region_backing *ret);
 

@@ -15,10 +15,26 @@ static int complain(const char *what)
         return EXIT_FAILURE;
 }
 
+/* Made as it is asked for here, whatever the home has to say of it. */
+static int check_open(struct region_broker *broker, const char *home)
+{
+        const struct region_spec data = { .name = "data", .size = 4096 };
+        const struct region_env_options options = { .create = REGION_CREATE_ALWAYS, .regions = &data, .n_regions = 1 };
+        const char *field, *wanted, *set, *where;
+        struct region_env *env;
+
+        if (region_env_open(broker, home, &options, &env) != REGION_OK)
+                return complain("it cannot be opened");
+        if (region_env_override(env, 0, &field, &wanted, &set, &where) || region_env_info(env)->mode != 0600)
+                return complain("the configuration was believed");
+        return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
         struct region_broker *broker;
         const char *name;
+        int r;
 
         if (argc != 3)
                 return EXIT_FAILURE;
@@ -28,6 +44,7 @@ int main(int argc, char **argv)
                 return complain("the environment was believed");
         if (region_broker_connect(argv[1], &broker) != REGION_OK)
                 return complain("there is no broker");
+        r = check_open(broker, argv[2]);
         region_broker_close(broker);
-        return EXIT_SUCCESS;
+        return r;
 }

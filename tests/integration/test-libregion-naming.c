@@ -1,12 +1,9 @@
 /* Environments that nobody names in the call: REGION_ENVIRONMENT, in the role of Berkeley DB's DB_HOME. */
 
-#include "tests/integration/secure-client.h"
+#include "tests/integration/secure-run.h"
 #include "tests/support/session.h"
 
-#include "proto/util.h"
-
 #include <stdio.h>
-#include <sys/wait.h>
 
 static const struct region_spec one_region[] = { { .name = "data", .size = 4096 } };
 static const struct region_env_options creating = {
@@ -73,28 +70,10 @@ START_TEST(named_memory_has_to_be_named)
 }
 END_TEST
 
-/* Has it run by a process whose user is another than the one whose rights it has: the kernel takes it for setuid. */
 START_TEST(a_program_with_more_rights_than_its_caller_does_not_look)
 {
-        owned(freep) char *program = NULL;
-        int status;
-        pid_t pid;
-
-        ck_assert_int_ge(asprintf(&program, "%s/tests/secure-client", getenv("BUILD")), 0);
         setenv("REGION_ENVIRONMENT", "shop", 1);
-        pid = fork();
-        ck_assert_int_ge(pid, 0);
-        if (pid == 0) {
-                if (setresuid(65534, 0, 0) == 0)
-                        execl(program, program, broker.socket, broker.directory, NULL);
-                _exit(EXIT_FAILURE);
-        }
-        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-        ck_assert(WIFEXITED(status));
-        if (WEXITSTATUS(status) == NOT_SECURE)
-                fputs("test-libregion-naming: setuid programs are not tried, for the kernel here makes none\n", stderr);
-        else
-                ck_assert_int_eq(WEXITSTATUS(status), EXIT_SUCCESS);
+        secure_client_run();
 }
 END_TEST
 

@@ -486,6 +486,43 @@ class MakingAndRemoving(WithBroker):
         holder = self.hold("held", "--create", "--subsystem=lock")
         self.assertEqual(holder.out.lines, [f"holding held: 2 regions, pid {holder.pid}"])
 
+    def configure(self, text):
+        path = os.path.join(self.home.name, "region-environment.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, 0o644)
+        return re.escape(path)
+
+    def test_what_the_configuration_in_the_home_overrides_is_told(self):
+        path = self.configure("[environment]\nmode = 0640\n[region a]\nsize = 64K\n[region b]\nsize = 8K\n")
+        told = (rf"\Aregionctl: environment 'over': {path}:2 sets mode to 0640, not 0600\n"
+                rf"regionctl: environment 'over': {path}:4 sets regions.a.size to 64K, not 4K\n"
+                rf"regionctl: environment 'over': {path}:6 sets regions.b to present, not absent\n\Z")
+        for words, said in ((["create"], "created over: 2 regions, 72K\n"),
+                            (["create"], "found existing over: 2 regions, 72K\n")):
+            result = self.ctl(*words, "over", "a=4K", f"--home={self.home.name}")
+            self.assertEqual((result.returncode, result.stdout), (DONE, said))
+            self.assertRegex(result.stderr, told)
+        holder = self.hold("over", "--create", "a=4K", f"--home={self.home.name}")
+        holder.end()
+        self.assertRegex("".join(f"{line}\n" for line in holder.err.lines), told)
+        self.assertEqual(self.describe("over")["environment"]["mode"], 0o640)
+        self.assertEqual(self.hold("over").end(), DONE)
+
+    def test_a_configuration_can_be_ignored(self):
+        path = self.configure("[environment]\nmode = rw\n")
+        self.fails(USAGE, f"{path}:2: mode: 'rw' is not understood; expected octal", "create", self.home.name, "a=4K")
+        self.fails(USAGE, f"{path}:2: mode", "hold", "x", "--create", "a=4K", f"--home={self.home.name}")
+        self.works("create", self.home.name, "a=4K", "--ignore-configuration")
+        self.assertEqual(self.hold(self.home.name).end(), DONE)
+
+    def test_create_does_not_make_what_its_configuration_would_have_go_at_once(self):
+        self.configure("[environment]\nlifetime = attached\n")
+        result = self.ctl("create", "brief", "a=4K", f"--home={self.home.name}")
+        self.assertEqual((result.returncode, result.stdout), (USAGE, ""))
+        self.assertRegex(result.stderr, "sets lifetime to attached, not persistent\n.* would go when .* hold --create")
+        self.broker.err.wait("reclaimed environment brief")
+
     def test_file_regions_lie_in_the_region_directory(self):
         directory = os.path.join(self.home.name, "regions")
         os.mkdir(directory)

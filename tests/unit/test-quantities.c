@@ -37,9 +37,15 @@ static const struct {
 
 START_TEST(a_size_is_taken_as_a_whole_or_not_at_all)
 {
+        char text[VALUE_TEXT_MAX];
         size_t bytes = 0;
 
         ck_assert_int_eq(size_parse(sizes[_i].word, &bytes), sizes[_i].result);
+        ck_assert_uint_eq(bytes, sizes[_i].bytes);
+        if (sizes[_i].result < 0)
+                return;
+        bytes = 0;
+        ck_assert_int_eq(size_parse(bytes_text(sizes[_i].bytes, text), &bytes), 0);
         ck_assert_uint_eq(bytes, sizes[_i].bytes);
 }
 END_TEST
@@ -78,6 +84,18 @@ START_TEST(a_duration_is_taken_and_written_exactly)
         ck_assert_str_eq(duration_text(usec, text), durations[_i].text);
         ck_assert_int_eq(duration_parse(text, &again), 0);
         ck_assert_int_eq(again, usec);
+}
+END_TEST
+
+START_TEST(bytes_are_written_exactly_in_the_largest_unit)
+{
+        char text[VALUE_TEXT_MAX];
+
+        ck_assert_str_eq(bytes_text(0, text), "0");
+        ck_assert_str_eq(bytes_text(1023, text), "1023");
+        ck_assert_str_eq(bytes_text(1024, text), "1K");
+        ck_assert_str_eq(bytes_text((1 << 20) + 1024, text), "1025K");
+        ck_assert_str_eq(bytes_text((size_t)5 << 40, text), "5120G");
 }
 END_TEST
 
@@ -146,6 +164,7 @@ int main(void)
         TCase *quantities = check_case(suite, "quantities");
 
         tcase_add_loop_test(quantities, a_size_is_taken_as_a_whole_or_not_at_all, 0, (int)array_size(sizes));
+        tcase_add_test(quantities, bytes_are_written_exactly_in_the_largest_unit);
         tcase_add_loop_test(quantities, a_duration_is_taken_and_written_exactly, 0, (int)array_size(durations));
         tcase_add_test(quantities, a_mode_is_octal_and_not_nothing);
         tcase_add_test(quantities, a_key_is_decimal_or_hexadecimal_and_not_nothing);
