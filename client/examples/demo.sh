@@ -48,12 +48,12 @@ fail()
         exit 1
 }
 
-# Waits until a file has a line that fits, or so many of them: no sleeping, and no longer than ten seconds.
+# Waits until a file has a line that fits, or so many of them: no sleeping, and no longer than a minute.
 wait_for_line()
 {
         local times=${3:-1} seen
 
-        seen=$(timeout 10 tail -n +1 -f "$1" 2>/dev/null | grep -c -m "$times" -- "$2")
+        seen=$(timeout 60 tail -n +1 -f "$1" 2>/dev/null | grep -c -m "$times" -- "$2")
         [ "$seen" -eq "$times" ] || fail "waited in vain for '$2' in $1"
 }
 
@@ -103,7 +103,7 @@ cleanup()
         done
         if [ -n "$broker" ]; then
                 for name in library crashed orphan; do
-                        regionctl remove "$name" --wait=5s >/dev/null 2>&1
+                        regionctl remove "$name" --wait=60s >/dev/null 2>&1
                 done
                 kill -INT "$broker" 2>/dev/null && wait "$broker" 2>/dev/null
         fi

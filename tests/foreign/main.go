@@ -17,7 +17,7 @@ import (
 
 const (
 	broker   = "org.regionbroker"
-	patience = 30 * time.Second // for all of it
+	patience = 10 * time.Minute // for all of it
 )
 
 type object map[string]interface{}

@@ -22,7 +22,7 @@ PROTO = os.path.join(HERE, "../../proto")
 BROKER = os.path.abspath(os.environ.get("REGION_BROKER", "build/daemon/region-broker"))
 GOPATH = "/usr/share/gocode"
 LIBRARY = os.path.join(GOPATH, "src/github.com/varlink/go/varlink")
-PATIENCE = 120  # seconds, for anything
+PATIENCE = 600  # seconds, for anything
 SKIP = 77
 PAGES = 8192    # what a region of 5000 bytes takes
 

@@ -21,7 +21,7 @@ import time
 import unittest
 
 BROKER = os.path.abspath(os.environ.get("REGION_BROKER", "build/daemon/region-broker"))
-PATIENCE = 20  # seconds, for anything
+PATIENCE = 120  # seconds, for anything
 # a sanitizer keeps what was freed; so little of it that growing is still seen
 SANITIZER = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"
 INITIALIZING, READY, DIRTY, RECOVERING, RETIRED = range(1, 6)

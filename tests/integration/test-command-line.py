@@ -19,7 +19,7 @@ import tempfile
 import unittest
 
 BROKER = os.path.abspath(os.environ.get("REGION_BROKER", "build/daemon/region-broker"))
-PATIENCE = 30  # seconds, for anything
+PATIENCE = 120  # seconds, for anything
 
 
 def ask(path, method):

@@ -18,7 +18,7 @@ BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
 EXAMPLES = os.path.join(BUILD, "client/examples")
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 SOURCE = os.path.join(ROOT, "client/examples")
-PATIENCE = 60  # seconds, for anything
+PATIENCE = 600  # seconds, for anything
 
 
 class WithBroker(unittest.TestCase):

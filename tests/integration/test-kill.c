@@ -33,8 +33,8 @@ enum {
         AT_ONCE = 12,
         STEPS_BEFORE_KILL = 120, /* at most */
         DELAY_NSEC = 300000,     /* at most, from the announcement of that step to the kill */
-        REMOVE_USEC = 30 * 1000 * 1000,
-        ALARM_SECONDS = 240,
+        REMOVE_USEC = 120 * 1000 * 1000,
+        ALARM_SECONDS = 840,
 };
 
 /* A client that runs. */

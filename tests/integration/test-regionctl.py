@@ -22,7 +22,7 @@ import unittest
 BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
 REGIONCTL = os.path.join(BUILD, "client/ctl/regionctl")
 BROKER = os.path.join(BUILD, "daemon/region-broker")
-PATIENCE = 20  # seconds, for anything
+PATIENCE = 120  # seconds, for anything
 KEY = 0x5E000000 + (os.getpid() & 0x3FFFFF) * 4  # System V keys that another run of this test does not want
 
 DONE, FAILED, USAGE, NO_BROKER, NOT_FOUND, BUSY, DENIED, REFUSED = range(8)

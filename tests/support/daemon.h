@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define DAEMON_WAIT_MSEC 30000 /* for anything; far more than it needs, also under a sanitizer on a busy machine */
+#define DAEMON_WAIT_MSEC 60000 /* for anything; far more than it needs, also under a sanitizer on a busy machine */
 
 /* Zero-initialised there is none. */
 struct daemon {
