@@ -12,7 +12,6 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
-#include <time.h>
 
 struct daemon broker;
 
@@ -150,52 +149,33 @@ int64_t broker_statistic(int peer, const char *path)
         return varlink_number(&reply, "%s", path);
 }
 
-/* Between two looks at what makes no event: others need the processor, too. */
-static void pause_briefly(void)
-{
-        poll(NULL, 0, 1);
-}
-
-static int64_t now_msec(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 void broker_wait_for_statistic(int peer, const char *path, int64_t wanted)
 {
-        int64_t deadline = now_msec() + CHECK_WAIT_MSEC, found;
+        int64_t begun = 0, found;
 
-        while ((found = broker_statistic(peer, path)) != wanted) {
-                ck_assert_msg(now_msec() < deadline, "%s is %lld and not %lld", path, (long long)found,
+        while ((found = broker_statistic(peer, path)) != wanted)
+                ck_assert_msg(check_pause(&begun), "%s is %lld and not %lld", path, (long long)found,
                               (long long)wanted);
-                pause_briefly();
-        }
 }
 
 void broker_wait_for_calls(int peer, int64_t before, int64_t n)
 {
-        int64_t deadline = now_msec() + CHECK_WAIT_MSEC, own = 1, found;
+        int64_t begun = 0, own = 1, found;
 
         while ((found = broker_statistic(peer, "counters.calls") - before - own) < n) {
-                ck_assert_msg(now_msec() < deadline, "%lld of %lld calls have come", (long long)found, (long long)n);
+                ck_assert_msg(check_pause(&begun), "%lld of %lld calls have come", (long long)found, (long long)n);
                 own++;
-                pause_briefly();
         }
         ck_assert_int_eq(found, n);
 }
 
 void broker_wait_for_fds(int wanted)
 {
-        int64_t deadline = now_msec() + CHECK_WAIT_MSEC;
+        int64_t begun = 0;
         int found;
 
-        while ((found = ipc_count_fds(broker.pid)) > wanted) {
-                ck_assert_msg(now_msec() < deadline, "the broker has %d descriptors open and not %d", found, wanted);
-                pause_briefly();
-        }
+        while ((found = ipc_count_fds(broker.pid)) > wanted)
+                ck_assert_msg(check_pause(&begun), "the broker has %d descriptors open and not %d", found, wanted);
 }
 
 /* A figure of /proc/PID/status, in bytes. */

@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHECK_TIMEOUT 300     /* seconds for one test; far more than it needs, also where a busy machine stalls it */
@@ -37,6 +39,26 @@ static inline bool check_wait(int fd, short events)
         struct pollfd ready = { .fd = fd, .events = events };
 
         return poll(&ready, 1, CHECK_WAIT_MSEC) > 0;
+}
+
+static inline int64_t check_now_msec(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* Between two looks at what makes no event, for others need the processor, too: false when it has lasted too long. `begun`
+ * is 0 before the first look. */
+static inline bool check_pause(int64_t *begun)
+{
+        int64_t now = check_now_msec();
+
+        if (*begun == 0)
+                *begun = now;
+        poll(NULL, 0, 1);
+        return now - *begun < CHECK_WAIT_MSEC;
 }
 
 /* valgrind puts itself in front of what is loaded. */
