@@ -7,7 +7,6 @@
 #include "proto/control.h"
 #include "proto/util.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -279,10 +278,10 @@ START_TEST(a_removal_does_not_wait_for_what_was_made_anew_under_the_name)
         broker_open(member, &reply, "e", TWO_REGIONS);
         varlink_clear(&reply);
         start_removal(remover, watcher, "3600000000");
-        ck_assert_int_eq(kill(broker.pid, SIGSTOP), 0); /* both are read in one turn */
+        broker_pause(); /* both are read in one turn */
         varlink_call(member, "Detach", "{'environment':'e'}");
         varlink_call(member, "Open", "{'environment':'e','create':'ifAbsent','definition':{%s}}", TWO_REGIONS);
-        ck_assert_int_eq(kill(broker.pid, SIGCONT), 0);
+        broker_resume();
         check_removed(remover);
         ck_assert(varlink_receive(member, &reply));
         ck_assert(varlink_receive(member, &reply));

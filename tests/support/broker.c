@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 struct daemon broker;
 
@@ -176,6 +178,19 @@ void broker_wait_for_fds(int wanted)
 
         while ((found = ipc_count_fds(broker.pid)) > wanted)
                 ck_assert_msg(check_pause(&begun), "the broker has %d descriptors open and not %d", found, wanted);
+}
+
+void broker_pause(void)
+{
+        siginfo_t stop;
+
+        ck_assert_int_eq(kill(broker.pid, SIGSTOP), 0);
+        ck_assert_int_eq(waitid(P_PID, (id_t)broker.pid, &stop, WSTOPPED), 0);
+}
+
+void broker_resume(void)
+{
+        ck_assert_int_eq(kill(broker.pid, SIGCONT), 0);
 }
 
 /* A figure of /proc/PID/status, in bytes. */

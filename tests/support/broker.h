@@ -37,6 +37,10 @@ void broker_wait_for_statistic(int peer, const char *path, int64_t wanted);
 /* Waits until `n` calls of other sessions have arrived since `before`, which was "counters.calls" as told to this one. */
 void broker_wait_for_calls(int peer, int64_t before, int64_t n);
 
+/* From here on it does nothing, and what is sent to it meanwhile it finds all at once. */
+void broker_pause(void);
+void broker_resume(void);
+
 /* Waits until it has no more descriptors open than this. What it gives back in another thread it closes there. */
 void broker_wait_for_fds(int wanted);
 
