@@ -55,6 +55,7 @@ void broker_start_for_all(void)
 void broker_teardown(void)
 {
         pid_t pid = broker.pid;
+        int64_t begun = 0;
 
         if (!pid) { /* the test has ended it */
                 daemon_deinit(&broker);
@@ -62,7 +63,9 @@ void broker_teardown(void)
         }
         ck_assert_msg(daemon_stop(&broker), "the broker did not live to stop in order");
         ck_assert_msg(!daemon_has_line(&broker, "runtime error:"), "%s", broker.log);
-        ck_assert_uint_le(count_segments(pid), segments_before);
+        /* who looks at a dying process in /proc keeps what it has mapped for that moment */
+        while (count_segments(pid) > segments_before)
+                ck_assert_msg(check_pause(&begun), "the broker has left System V segments");
         daemon_deinit(&broker);
 }
 

@@ -113,6 +113,16 @@ static inline void unmap(const struct memory *memory, char *bytes)
         ck_assert_int_eq(memory_fd(memory) < 0 ? shmdt(bytes) : munmap(bytes, SIZE), 0);
 }
 
+/* With a process that has just died it becomes free; only who looks at that process in /proc keeps what it had mapped, for
+ * that moment. */
+static inline void check_becomes_free(const struct memory *memory)
+{
+        int64_t begun = 0;
+
+        while (memory_is_held(memory) != 0)
+                ck_assert_msg(check_pause(&begun), "the memory is still held");
+}
+
 static inline bool segment_exists(int id)
 {
         struct shmid_ds segment;

@@ -58,17 +58,21 @@ static void hold(int channel, const void *data)
 
 START_TEST(a_forked_child_is_such_a_holder)
 {
+        const struct memory *memory;
         struct child child;
+        int64_t begun = 0;
         void *bytes;
 
         caller_connect(&a);
-        create(&a);
+        memory = TAILQ_FIRST(&create(&a)->regions)->memory;
         bytes = room_map(&a.opened.grants[0]);
         child_fork(&child, hold, NULL);
         munmap(bytes, 4096);
         caller_leave(&a);
         ck_assert(exists());
-        child_kill(&child); /* closes what it had inherited, the other descriptors too */
+        child_kill(&child);            /* closes what it had inherited, the other descriptors too */
+        while (memory_is_held(memory)) /* by who looks at it in /proc in that moment */
+                ck_assert(check_pause(&begun));
         room_hear_close();
         room_pass(2 * SECOND);
         ck_assert(!exists());
