@@ -34,8 +34,11 @@ static void fill(char *bytes, size_t n, unsigned seed)
 
 static void check_filled(const char *bytes, size_t n, unsigned seed)
 {
-        for (size_t i = 0; i < n; i++)
-                ck_assert_msg(bytes[i] == (char)(i * 7 + seed), "byte %zu", i);
+        size_t right = 0;
+
+        while (right < n && bytes[right] == (char)(right * 7 + seed))
+                right++;
+        ck_assert_msg(right == n, "byte %zu", right); /* once: each assertion is written down */
 }
 
 static void join_and_answer(int channel, const void *data)
