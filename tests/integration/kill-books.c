@@ -3,12 +3,14 @@
 
 #include "tests/integration/kill-books.h"
 
+#include "tests/support/check.h"
+
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRIES = 80, PAUSE_MSEC = 500 };
+enum { PATIENCE_MSEC = 120 * 1000, PAUSE_MSEC = 500 };
 
 static int64_t number_in(const char *json, const char *name)
 {
@@ -65,9 +67,10 @@ bool books_are_empty(const struct books *books)
 bool books_wait(struct books *books, struct region_broker *broker, struct daemon *daemon, books_condition *condition)
 {
         struct pollfd log = { .fd = daemon->log_fd, .events = POLLIN };
+        int64_t deadline = check_now_msec() + PATIENCE_MSEC;
         int pause = 1;
 
-        for (int i = 0; i < TRIES; i++) {
+        do {
                 if (!books_read(books, broker))
                         return false;
                 if (condition(books))
@@ -75,6 +78,17 @@ bool books_wait(struct books *books, struct region_broker *broker, struct daemon
                 poll(&log, 1, pause);
                 daemon_has_line(daemon, ""); /* takes it, so that the next poll waits for more */
                 pause = pause * 2 < PAUSE_MSEC ? pause * 2 : PAUSE_MSEC;
-        }
+        } while (check_now_msec() < deadline);
         return false;
+}
+
+int books_close(struct ipc_snapshot *ret, const struct daemon *daemon, const char *names, int n_fds)
+{
+        int64_t begun = 0;
+        int r;
+
+        while ((r = ipc_snapshot_take(ret, daemon->pid, names)) == 0 && (ret->n_segments > 0 || ret->n_fds > n_fds) &&
+               check_pause(&begun))
+                ipc_snapshot_deinit(ret);
+        return r;
 }

@@ -69,7 +69,10 @@ static bool accept_answer(struct client *client, enum region_result result, uint
 static bool connect_client(struct client *client)
 {
         tell(client, STEP_CONNECT);
-        return accept_answer(client, region_broker_connect(client->stage->socket, &client->broker), 0, "connect", "");
+        if (!accept_answer(client, region_broker_connect(client->stage->socket, &client->broker), 0, "connect", ""))
+                return false;
+        region_broker_set_timeout(client->broker, 0); /* the parent's alarm ends what hangs */
+        return true;
 }
 
 /* --- pages ------------------------------------------------------------------------------------------------------- */

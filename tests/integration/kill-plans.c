@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { WAIT_USEC = 60 * 1000 * 1000, LINGER_USEC = 20 * 1000 };
+enum { LINGER_USEC = 20 * 1000 };
 
 const struct plan plans[] = {
         { "memfd", REGION_BACKING_MEMFD, REGION_LIFETIME_ATTACHED, 0, READ_TOO },
@@ -58,7 +58,6 @@ void wish_make(struct wish *wish, const struct stage *stage, const struct plan *
         *wish = (struct wish){
                 .options = {
                         .create = REGION_CREATE_IF_ABSENT,
-                        .wait_usec = WAIT_USEC,
                         .backing = plan->backing,
                         .shm_key = plan->is & KEYS ? stage->shm_key : 0,
                         .lifetime = plan->lifetime,

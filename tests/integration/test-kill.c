@@ -109,6 +109,7 @@ static bool look_before(struct test *test)
                 fprintf(stderr, "test-kill: %s\n", region_error_message());
                 return false;
         }
+        region_broker_set_timeout(test->broker, 0); /* the alarm ends what hangs */
         id = region_env_info(env)->id;
         snprintf(test->shm_names, sizeof(test->shm_names), "region-broker.%.*s.", (int)strcspn(id, "-"), id);
         region_env_close(env);
@@ -391,7 +392,7 @@ static void look_after(struct test *test)
                         "left over: %" PRId64 " environments, %" PRId64 " regions, %" PRId64 " attachments, %" PRId64
                         " bytes, %" PRId64 " sessions",
                         left->environments, left->regions, left->attachments, left->bytes, left->sessions);
-        if (ipc_snapshot_take(&test->after, test->daemon.pid, test->shm_names) < 0)
+        if (books_close(&test->after, &test->daemon, test->shm_names, test->before.n_fds) < 0)
                 violate(test, "it cannot be seen what is left: %m");
         ipc_snapshot_print(&test->after, stderr);
         test->files = plans_count_files(&test->stage);
