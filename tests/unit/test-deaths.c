@@ -162,6 +162,62 @@ START_TEST(what_cannot_be_followed_is_an_error)
 }
 END_TEST
 
+static void exit_with(int channel, const void *status)
+{
+        child_hear(channel);
+        _exit(*(const int *)status);
+}
+
+/* By a signal, or with a status. */
+static void begin_and_end(struct life *life, bool killed)
+{
+        static const int status = 7;
+        siginfo_t end;
+
+        child_start(&life->child, exit_with, &status);
+        life->process = (struct process){ .pid = life->child.pid,
+                                          .uid = geteuid(),
+                                          .pidfd = (int)syscall(SYS_pidfd_open, life->child.pid, 0) };
+        if (killed)
+                kill(life->child.pid, SIGKILL);
+        else
+                child_tell(life->child.channel, 0);
+        ck_assert_int_eq(waitid(P_PID, (id_t)life->child.pid, &end, WEXITED | WNOWAIT), 0);
+}
+
+static void check_told(const struct process *process, bool killed)
+{
+        ck_assert_int_eq(process->signal.given, killed);
+        ck_assert_int_eq(process->exit_status.given, !killed);
+        ck_assert_int_eq(killed ? process->signal.value : process->exit_status.value, killed ? SIGKILL : 7);
+}
+
+START_TEST(how_it_ended_is_told_until_somebody_waits_for_it)
+{
+        struct life life;
+
+        begin_and_end(&life, _i);
+        deaths_read_exit(&life.process);
+        check_told(&life.process, _i);
+        child_kill(&life.child);
+        end(&life);
+}
+END_TEST
+
+/* Newer kernels keep it for who has a descriptor of it. */
+START_TEST(how_it_ended_is_told_afterwards_or_not_at_all)
+{
+        struct life life;
+
+        begin_and_end(&life, _i);
+        child_kill(&life.child);
+        deaths_read_exit(&life.process);
+        if (life.process.signal.given || life.process.exit_status.given)
+                check_told(&life.process, _i);
+        end(&life);
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite;
@@ -180,5 +236,7 @@ int main(void)
         tcase_add_test(tcase, each_of_many_deaths_is_told);
         tcase_add_test(tcase, of_two_that_died_one_can_be_let_go_unheard);
         tcase_add_test(tcase, what_cannot_be_followed_is_an_error);
+        tcase_add_loop_test(tcase, how_it_ended_is_told_until_somebody_waits_for_it, 0, 2);
+        tcase_add_loop_test(tcase, how_it_ended_is_told_afterwards_or_not_at_all, 0, 2);
         return check_run(suite);
 }
