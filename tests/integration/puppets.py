@@ -5,6 +5,7 @@ REGION_BROKER names the broker to try. Nothing here sleeps to be in time: what h
 bounds.
 """
 
+import contextlib
 import ctypes
 import json
 import mmap
@@ -234,8 +235,12 @@ class Puppet:
 
     def kill(self):
         """As soon as this returns it is dead; what the broker makes of it follows."""
-        os.kill(self.pid, signal.SIGKILL)
+        self.murder()
         self.reap()
+
+    def murder(self):
+        """It is not waited for: until reap() every kernel can tell how it ended."""
+        os.kill(self.pid, signal.SIGKILL)
 
     def reap(self):
         self.alive = False
@@ -332,6 +337,13 @@ class WithBroker(unittest.TestCase):
     def setUp(self):
         self.env = self.id().split(".")[-1]
 
+    def wait_until_all_is_gone(self):
+        """What another test left is reclaimed, and tells no more events."""
+        connection, end = self.connection(), time.monotonic() + PATIENCE
+        while (figures := connection.call("GetStatistics"))["environments"]:
+            self.assertLess(time.monotonic(), end, figures)
+            select.select([], [], [], 0.001)  # others need the processor, too
+
     def puppet(self, **more):
         return Puppet(self, self.socket, **more)
 
@@ -392,11 +404,20 @@ class WithBroker(unittest.TestCase):
         self.connection().call("GetStatistics")
 
 
-def kill_quietly(pid):
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+class Stray:
+    """A process that is not this one's child, but its own to end; known by more than a number, which others get in time."""
+
+    def __init__(self, test, pid):
+        self.pidfd = os.pidfd_open(pid)
+        test.addCleanup(self.end)
+
+    def kill(self):
+        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def end(self):
+        with contextlib.suppress(ProcessLookupError):
+            self.kill()
+        os.close(self.pidfd)
 
 
 def main():

@@ -19,8 +19,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-from puppets import (DIRTY, PATIENCE, READY, RECOVERING, Actor, Connection, Page, Refused, WithBroker, kill_quietly,
-                     main)
+from puppets import (DIRTY, PATIENCE, READY, RECOVERING, Actor, Connection, Page, Refused, Stray, WithBroker, main)
 
 ROUNDS = int(os.environ.get("LIFE_ROUNDS", "200"))
 SEED = int(os.environ.get("REPEAT", "0")) or int.from_bytes(os.urandom(4), "big") | 1
@@ -402,7 +401,7 @@ class Adopting(WithBroker):
     def family(self, **definition):
         parent = self.puppet(work=parent_and_child(self.env, **definition))
         child, name, found = parent.answer()
-        self.addCleanup(kill_quietly, child)
+        self.child = Stray(self, child)
         self.assertEqual((name, found), (self.env, 42))
         return parent, child
 
@@ -420,7 +419,7 @@ class Adopting(WithBroker):
         watch.until("died")
         self.assertEqual(self.holders(), {(child, "connected")})
         self.assertEqual(self.describe()["environment"]["state"], "ready")
-        os.kill(child, signal.SIGKILL)
+        self.child.kill()
         watch.until("reclaimed")
 
     def test_adopting_does_not_make_it_dirty(self):
@@ -430,7 +429,7 @@ class Adopting(WithBroker):
         watch.until("detached")
         self.assertEqual(parent.reap(), 0)
         self.assertEqual((self.holders(), self.describe()["environment"]["state"]), ({(child, "connected")}, "ready"))
-        os.kill(child, signal.SIGKILL)  # it may have been writing
+        self.child.kill()  # it may have been writing
         self.assertEqual([event["kind"] for event in watch.until("dirty")], ["died", "dirty"])
 
     def test_a_child_says_what_it_has(self):
