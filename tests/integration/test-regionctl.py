@@ -6,6 +6,7 @@
 Each class has a broker of its own in a fresh directory. Nothing here sleeps: what has to happen is waited for.
 """
 
+import errno
 import json
 import os
 import pty
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
@@ -269,12 +271,21 @@ class WithBroker(WithoutBroker):
     def remove_all(self):
         for env in self.environments():
             self.ctl("remove", "--force", env["name"])
+        self.wait_until(lambda: not self.environments())
+
+    def wait_until(self, is_so):
+        end = time.monotonic() + PATIENCE
+        while not is_so():
+            self.assertLess(time.monotonic(), end, "it does not come about")
 
     def environments(self):
         return json.loads(self.works("list", "--json=short"))["environments"]
 
     def describe(self, name):
         return json.loads(self.works("show", name, "-j"))
+
+    def wait_until_dirty(self, name):
+        self.wait_until(lambda: self.describe(name)["environment"]["state"] == "dirty")
 
     def hold(self, *words, program=REGIONCTL):
         process = Process(program, "hold", *words, env=self.environment)
@@ -402,14 +413,21 @@ class Looking(WithBroker):
 
     def on_terminal(self, *words):
         master, terminal = pty.openpty()
-        with open(terminal, "wb"), subprocess.Popen([REGIONCTL, *words], stdout=terminal,
-                                                    env={**self.environment, "COLUMNS": "100"}) as process:
-            process.wait(PATIENCE)
-            text = b""
-            while select.select([master], [], [], 0)[0]:
-                text += os.read(master, 65536)
-        os.close(master)
+        with open(terminal, "wb"):
+            process = subprocess.Popen([REGIONCTL, *words], stdout=terminal, env={**self.environment, "COLUMNS": "100"})
+        text = b""
+        with open(master, "rb", buffering=0) as output, process:
+            while select.select([output], [], [], PATIENCE)[0] and (part := self.read_terminal(output)):
+                text += part
         return text.decode()
+
+    def read_terminal(self, output):
+        """Nothing once nobody writes there any more and all was read: the kernel hands it on in its own time."""
+        try:
+            return output.read(65536)
+        except OSError as error:
+            self.assertEqual(error.errno, errno.EIO)
+            return b""
 
     def test_control_characters_in_a_command_reach_no_terminal(self):
         link = os.path.join(self.home.name, "\x1b[31mred")
@@ -618,8 +636,8 @@ class Holding(WithBroker):
 
     def wait_until_drained(self, name):
         """Until nobody new is let in."""
-        while self.ctl("call", "Open", json.dumps({"environment": name, "waitUSec": 0})).returncode == DONE:
-            pass
+        call = "call", "Open", json.dumps({"environment": name, "waitUSec": 0})
+        self.wait_until(lambda: self.ctl(*call).returncode != DONE)
 
     def test_a_killed_holder_leaves_nothing(self):
         holder = self.hold("killed", "--create", "a=4K", "b=4K,sysv", "c=4K,posix")
@@ -634,8 +652,7 @@ class Holding(WithBroker):
         self.works("create", "broken", "a=4K", "--recovery")
         self.assertEqual(self.describe("broken")["environment"]["recovery"], True)
         self.hold("broken").end(signal.SIGKILL)
-        while self.describe("broken")["environment"]["state"] == "ready":
-            pass
+        self.wait_until_dirty("broken")
         self.fails(FAILED, "has to be repaired", "hold", "broken")
 
 
@@ -649,9 +666,12 @@ class Living(WithBroker):
 
     user = pwd.getpwuid(os.getuid()).pw_name
 
-    def kill_holder(self, name):
+    def kill_holder(self, name, until=lambda: None):
+        """It is waited for after that: until then every kernel can tell how it ended."""
         holder = self.hold(name)
-        holder.end(signal.SIGKILL)
+        os.kill(holder.pid, signal.SIGKILL)
+        until()
+        holder.wait()
         return holder.pid
 
     def test_watch_prints_a_line_for_each_event_until_a_signal(self):
@@ -659,8 +679,8 @@ class Living(WithBroker):
             watch = self.watch()
             watch.out.wait(r"\Awatching all environments after event \d+\Z")
             self.works("create", "seen", "a=4K", "--recovery")
-            pid = self.kill_holder("seen")
-            watch.out.wait(r" dirty +seen  -  a process died while attached for writing")
+            dirty = r" dirty +seen  -  a process died while attached for writing"
+            pid = self.kill_holder("seen", until=lambda: watch.out.wait(dirty))
             self.works("remove", "seen")
             watch.out.wait(r"^20\d\d-\d\d-\d\d \d\d:\d\d:\d\d  reclaimed +seen  -  removed on request; 4K$")
             line = watch.out.wait(" died ")
@@ -722,8 +742,7 @@ class Living(WithBroker):
         self.assertIn("1 process is attached to it.\n", self.works("explain", "why", "a"))
         self.assertEqual(list(json.loads(self.works("explain", "why", "-j"))), ["reasons", "attachments", "history"])
         holder.end(signal.SIGKILL)
-        while self.describe("why")["environment"]["state"] == "ready":
-            pass
+        self.wait_until_dirty("why")
         self.assertIn(f"regionctl (pid {holder.pid}) died while attached for writing; the next to open it",
                       self.works("explain", "why"))
 
@@ -740,8 +759,7 @@ class Living(WithBroker):
     def test_stat_has_a_value_and_a_label_on_each_line(self):
         self.works("create", "numbers", "a=1048K", "b=4K,sysv", "--recovery", "--schema=text 1")
         self.kill_holder("numbers")
-        while self.describe("numbers")["environment"]["state"] == "ready":
-            pass
+        self.wait_until_dirty("numbers")
         env = self.describe("numbers")["environment"]
         self.assertEqual(env["deaths"], 1)
         sections = re.split(r"(?m)^(?:=-)+=\n", self.works("stat", "numbers"))
