@@ -6,8 +6,10 @@
 #include "daemon/core/peer.h"
 #include "proto/util.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -48,6 +50,70 @@ struct process *deaths_next(struct deaths *deaths)
         process = event.data.ptr;
         deaths_remove(deaths, process);
         return process;
+}
+
+/* --- whether it is coming ---------------------------------------------------------------------------------------- */
+
+enum { EXITING = 4 }; /* PF_EXITING, set before a thread gives up anything */
+
+static bool is_dead(const struct process *process)
+{
+        struct pollfd pollfd = { .fd = process->pidfd, .events = POLLIN };
+
+        return poll(&pollfd, 1, 0) > 0;
+}
+
+/* A thread that has gone altogether counts as exiting. */
+static int is_exiting(int tasks, const char *thread)
+{
+        char path[64], stat[1024];
+        owned(closep) int fd = -1;
+        const char *after;
+        unsigned flags;
+        ssize_t n;
+
+        snprintf(path, sizeof(path), "%.16s/stat", thread);
+        fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? 1 : -errno;
+        n = read(fd, stat, sizeof(stat) - 1);
+        if (n < 0)
+                return errno == ESRCH ? 1 : -errno;
+        stat[n] = '\0';
+        after = strrchr(stat, ')'); /* the command in parentheses may hold anything */
+        if (!after || sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
+                return -EBADMSG;
+        return (flags & EXITING) != 0;
+}
+
+static void closedirp(DIR **directory)
+{
+        if (*directory)
+                closedir(*directory);
+}
+
+static int are_all_exiting(const struct process *process)
+{
+        owned(closedirp) DIR *tasks = NULL;
+        const struct dirent *entry;
+        char path[64];
+        int r = 1;
+
+        snprintf(path, sizeof(path), "/proc/%d/task", (int)process->pid);
+        tasks = opendir(path);
+        if (!tasks)
+                return -errno;
+        while (r == 1 && (entry = readdir(tasks)))
+                if (entry->d_name[0] != '.')
+                        r = is_exiting(dirfd(tasks), entry->d_name);
+        return r;
+}
+
+int deaths_is_near(const struct process *process)
+{
+        int r = are_all_exiting(process);
+
+        return is_dead(process) ? 1 : r; /* asked last: as long as it is not dead the number is its own */
 }
 
 /* --- how it ended ------------------------------------------------------------------------------------------------ */

@@ -14,6 +14,10 @@ void deaths_deinit(struct deaths *deaths);
 int deaths_add(struct deaths *deaths, struct process *process);
 void deaths_remove(struct deaths *deaths, struct process *process);
 
+/* Whether it is dead, or will be in a moment: it has begun to exit, with all its threads, and gives up one thing after the
+ * other, the processor to busier ones in between. A negative errno where it cannot be seen. */
+int deaths_is_near(const struct process *process);
+
 /* Fills in how a dead process ended, as far as the kernel tells us. */
 void deaths_read_exit(struct process *process);
 

@@ -3,6 +3,7 @@
 
 #include "daemon/server/session.h"
 
+#include "daemon/host/deaths.h"
 #include "daemon/log.h"
 #include "daemon/server/dispatch.h"
 #include "daemon/server/server.h"
@@ -16,7 +17,7 @@
 
 enum {
         CALLS_A_STEP = 64,         /* calls of one session that are answered before others have their turn */
-        HANG_UP_USEC = 250 * 1000, /* how long a hang-up may be the first sign of a death */
+        HANG_UP_USEC = 250 * 1000, /* how long who hung up may live on and still have hung up because it dies */
         RETRY_FIRST_USEC = 1000,   /* between attempts to send descriptors that had to wait */
         RETRY_LAST_USEC = 256 * 1000,
 };
@@ -121,6 +122,8 @@ static void on_stall(struct agenda_item *item, void *data)
         struct session *session = container_of(item, struct session, stall);
 
         (void)data;
+        if (session->hung_up && deaths_is_near(session->peer.process) > 0)
+                return; /* on a busy machine that may take seconds; its pidfd will tell */
         if (!session->hung_up)
                 log_info("session of %s (pid %d) does not read its answers; disconnected",
                          session->peer.process->command, (int)session->peer.process->pid);
@@ -196,8 +199,9 @@ static void update_poll(struct session *session)
                 uv_poll_stop(&session->poll); /* its call is parked; its process is followed all the same */
 }
 
-/* Its connection is over. A process that dies hangs up a moment before its pidfd tells of the death: one that left
- * something behind is given that moment, so that a death is not taken for an orderly leave. */
+/* Its connection is over. A process that dies hangs up before its pidfd tells of the death: one that left something behind
+ * is given a moment, and all the time it needs if it is on its way out then, so that a death is not taken for an orderly
+ * leave. */
 void session_hang_up(struct session *session)
 {
         struct broker *broker = session->server->broker;

@@ -9,6 +9,7 @@
 #include "proto/util.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -539,6 +540,64 @@ START_TEST(every_death_in_an_environment_is_counted_and_no_leave)
 }
 END_TEST
 
+static void spin(int channel, const void *unused)
+{
+        (void)channel, (void)unused;
+        for (;;)
+                ;
+}
+
+static void open_ballast(void)
+{
+        ck_assert_int_eq(fallocate(memfd_create("ballast", MFD_CLOEXEC), 0, 0, 16 << 20), 0);
+}
+
+/* What the kernel frees before the connection, or after it, takes its time at the end. */
+static void hold_with_ballast(int channel, const void *data)
+{
+        open_ballast();
+        open_and_write(broker_connect(), data);
+        open_ballast();
+        child_tell(channel, HOLDS);
+        child_hear(channel);
+}
+
+/* It runs only while nobody else wants that processor. */
+static void make_idle(pid_t pid, const cpu_set_t *processor)
+{
+        sched_setaffinity(pid, sizeof(*processor), processor);
+        sched_setscheduler(pid, SCHED_IDLE, &(struct sched_param){});
+}
+
+/* Between the end of its connection and its own end there is more than a moment. */
+START_TEST(a_death_that_takes_its_time_is_no_leave)
+{
+        const struct holding holding = { .backing = "memfd", .lifetime = "attached" };
+        owned(varlink_clear) struct varlink_reply reply = {};
+        struct child holder, spinner;
+        int peer = broker_connect();
+        const struct control_page *page;
+        cpu_set_t processor;
+
+        CPU_ZERO(&processor);
+        CPU_SET(sched_getcpu(), &processor);
+        broker_open(peer, &reply, "e", DEFINITION, "memfd", "attached");
+        page = broker_map(&reply, 0, CONTROL_SIZE, PROT_READ);
+        ck_assert_ptr_ne(page, MAP_FAILED);
+        child_start(&spinner, spin, NULL);
+        sched_setaffinity(spinner.pid, sizeof(processor), &processor);
+        child_start(&holder, hold_with_ballast, &holding);
+        ck_assert_int_eq(child_hear(holder.channel), HOLDS);
+        make_idle(holder.pid, &processor);
+        child_kill(&holder);
+        broker_wait_for_statistic(peer, "sessions", 1);
+        ck_assert_uint_eq(page->deaths, 1);
+        child_kill(&spinner);
+        munmap((void *)(uintptr_t)page, CONTROL_SIZE);
+        close(peer);
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("reclaim");
@@ -565,5 +624,6 @@ int main(void)
         tcase_add_test(tcase, a_process_that_died_has_left_though_its_connection_is_still_open);
         tcase_add_test(tcase, what_a_process_said_before_it_died_is_heard);
         tcase_add_test(tcase, every_death_in_an_environment_is_counted_and_no_leave);
+        tcase_add_test(tcase, a_death_that_takes_its_time_is_no_leave);
         return check_run(suite);
 }

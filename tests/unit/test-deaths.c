@@ -5,6 +5,8 @@
 #include "tests/support/child.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -162,6 +164,81 @@ START_TEST(what_cannot_be_followed_is_an_error)
 }
 END_TEST
 
+/* --- coming ------------------------------------------------------------------------------------------------------ */
+
+static pthread_t first_thread;
+static int first_channel;
+
+static void *go_on_alone(void *unused)
+{
+        pthread_join(first_thread, NULL);
+        child_tell(first_channel, 0);
+        child_hear(first_channel);
+        _exit(EXIT_SUCCESS);
+        return unused;
+}
+
+static void end_first_thread(int channel, const void *unused)
+{
+        pthread_t thread;
+
+        (void)unused;
+        first_thread = pthread_self();
+        first_channel = channel;
+        pthread_create(&thread, NULL, go_on_alone, NULL);
+        pthread_exit(NULL);
+}
+
+START_TEST(no_death_is_near_while_any_thread_goes_on)
+{
+        struct life life;
+
+        begin(&life);
+        ck_assert_int_eq(deaths_is_near(&life.process), 0);
+        deaths_remove(&deaths, &life.process);
+        child_end(&life.child);
+        end(&life);
+
+        child_start(&life.child, end_first_thread, NULL);
+        life.process = (struct process){ .pid = life.child.pid,
+                                         .pidfd = (int)syscall(SYS_pidfd_open, life.child.pid, 0) };
+        ck_assert_int_eq(child_hear(life.child.channel), 0);
+        ck_assert_int_eq(deaths_is_near(&life.process), 0);
+        child_end(&life.child);
+        end(&life);
+}
+END_TEST
+
+START_TEST(of_the_dead_it_is_near)
+{
+        struct life life;
+
+        begin(&life);
+        kill(life.child.pid, SIGKILL);
+        ck_assert(check_wait(deaths.fd, POLLIN));
+        ck_assert_int_eq(deaths_is_near(&life.process), 1);
+        child_kill(&life.child);
+        ck_assert_int_eq(deaths_is_near(&life.process), 1);
+        end(&life);
+}
+END_TEST
+
+/* As in another pid namespace, or where /proc hides others' processes. */
+START_TEST(of_who_cannot_be_seen_it_is_not_known)
+{
+        struct life life;
+
+        begin(&life);
+        life.process.pid = INT_MAX;
+        ck_assert_int_lt(deaths_is_near(&life.process), 0);
+        deaths_remove(&deaths, &life.process);
+        child_end(&life.child);
+        end(&life);
+}
+END_TEST
+
+/* --- past -------------------------------------------------------------------------------------------------------- */
+
 static void exit_with(int channel, const void *status)
 {
         child_hear(channel);
@@ -236,6 +313,9 @@ int main(void)
         tcase_add_test(tcase, each_of_many_deaths_is_told);
         tcase_add_test(tcase, of_two_that_died_one_can_be_let_go_unheard);
         tcase_add_test(tcase, what_cannot_be_followed_is_an_error);
+        tcase_add_test(tcase, no_death_is_near_while_any_thread_goes_on);
+        tcase_add_test(tcase, of_the_dead_it_is_near);
+        tcase_add_test(tcase, of_who_cannot_be_seen_it_is_not_known);
         tcase_add_loop_test(tcase, how_it_ended_is_told_until_somebody_waits_for_it, 0, 2);
         tcase_add_loop_test(tcase, how_it_ended_is_told_afterwards_or_not_at_all, 0, 2);
         return check_run(suite);
