@@ -4,9 +4,10 @@
  * A named environment goes as a whole or stays as a whole, since it can still be joined. A retired one cannot, and its
  * regions go one by one, each with its own last holder.
  *
- * inotify tells of a close a moment before the kernel takes it off its counts. So an event is followed by a few looks, each
- * after twice the time, until the counts have had every chance to follow. System V has no event at all: there the looks go
- * on, ever more slowly. Time is never the proof, only the occasion to ask for it. */
+ * inotify tells of a close a moment before the kernel takes it off its counts, and on a busy machine the one that closes
+ * can be held up in that moment for seconds. So an event is followed by a few looks, each after twice the time, until the
+ * counts have had every chance to follow. System V has no event at all: there the looks go on, ever more slowly. Time is
+ * never the proof, only the occasion to ask for it. */
 
 #include "daemon/reclaim.h"
 
@@ -21,9 +22,9 @@
 
 enum {
         LOOK_FIRST_USEC = 1000,
-        LOOK_AFTER_EVENT_USEC = 1024 * 1000, /* the longest wait between looks where events are to be had */
-        LOOK_SYSV_USEC = 5 * 1000 * 1000,    /* and where they are not */
-        LARGE_BYTES = 256 * 1024,            /* freeing more takes longer than handing it to another thread */
+        LOOK_AFTER_EVENT_USEC = 65536 * 1000, /* the longest wait between looks where events are to be had */
+        LOOK_SYSV_USEC = 5 * 1000 * 1000,     /* and where they are not */
+        LARGE_BYTES = 256 * 1024,             /* freeing more takes longer than handing it to another thread */
 };
 
 static void unwatch(struct broker *broker, struct region *region)
