@@ -1,6 +1,7 @@
-/* Looking at an environment without a call. The broker says in `begun` that it starts to write and in `change` that it
- * is done; where both are the same, what was read between is one state of affairs. Should it be killed in between, they
- * stay different until it is back, so a reader does not insist for ever. */
+/* Looking at an environment without a call. The broker says in `begun` that it starts to write and in `change` that it is
+ * done. It writes what it shows to two places in turn, so that the last change stands whole in one of them while the next is
+ * written, and a reader neither waits for a broker that was held up or killed in the midst of that, nor reads the half of it.
+ * Only one that is itself held up during two changes has to read again. */
 
 #include "client/health.h"
 
@@ -13,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -21,7 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE 1000 /* tries; the broker needs nanoseconds, unless it is not running */
+/* Each in vain means two changes; and a page that no broker writes is not to hold up anybody either. */
+enum { TRIES = 1000 };
 
 _Static_assert(sizeof(struct control_page) <= CONTROL_SIZE, "it fits into its page");
 
@@ -83,23 +84,26 @@ enum region_state region_env_state(const struct region_env *env)
         return (enum region_state)__atomic_load_n(&env->control->state, __ATOMIC_ACQUIRE);
 }
 
-/* False when the broker wrote meanwhile. */
+/* False when the broker has come back to the place that was read. */
 static bool read_once(const struct control_page *page, struct region_health *health)
 {
+        const struct control_shown *shown;
+
         health->change = __atomic_load_n(&page->change, __ATOMIC_ACQUIRE);
+        shown = &page->shown[health->change % 2];
         /* each an acquire, so that `begun` is read after them */
-        health->state = (enum region_state)__atomic_load_n(&page->state, __ATOMIC_ACQUIRE);
-        health->generation = __atomic_load_n(&page->generation, __ATOMIC_ACQUIRE);
-        health->deaths = __atomic_load_n(&page->deaths, __ATOMIC_ACQUIRE);
-        health->draining = __atomic_load_n(&page->flags, __ATOMIC_ACQUIRE) & CONTROL_DRAINING;
-        return __atomic_load_n(&page->begun, __ATOMIC_RELAXED) == health->change;
+        health->state = (enum region_state)__atomic_load_n(&shown->state, __ATOMIC_ACQUIRE);
+        health->generation = __atomic_load_n(&shown->generation, __ATOMIC_ACQUIRE);
+        health->deaths = __atomic_load_n(&shown->deaths, __ATOMIC_ACQUIRE);
+        health->draining = __atomic_load_n(&shown->flags, __ATOMIC_ACQUIRE) & CONTROL_DRAINING;
+        return __atomic_load_n(&page->begun, __ATOMIC_RELAXED) - health->change <= 1;
 }
 
 void region_env_health(const struct region_env *env, struct region_health *ret)
 {
         *ret = (struct region_health){};
-        for (int i = 0; i < PATIENCE && !read_once(env->control, ret); i++)
-                sched_yield();
+        for (int i = 0; i < TRIES && !read_once(env->control, ret); i++)
+                ;
 }
 
 /* --- waiting ----------------------------------------------------------------------------------------------------- */

@@ -140,13 +140,7 @@ int control_open(const struct control *control)
 void control_show(struct control *control, uint32_t state, uint64_t generation, uint64_t deaths, uint32_t flags)
 {
         struct control_page *page = control->page;
-        uint32_t next = page->change + 1;
 
-        __atomic_store_n(&page->begun, next, __ATOMIC_RELAXED);
-        __atomic_store_n(&page->generation, generation, __ATOMIC_RELEASE); /* who sees one of these sees `begun` */
-        __atomic_store_n(&page->deaths, deaths, __ATOMIC_RELEASE);
-        __atomic_store_n(&page->flags, flags, __ATOMIC_RELEASE);
-        __atomic_store_n(&page->state, state, __ATOMIC_RELEASE);
-        __atomic_store_n(&page->change, next, __ATOMIC_RELEASE); /* last: who sees it sees the rest */
+        control_page_write(page, (struct control_shown){ generation, deaths, state, flags });
         syscall(SYS_futex, &page->change, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
