@@ -21,9 +21,12 @@ static int peer;
 
 static inline void open_pair(int type, size_t message_max)
 {
+        const int room = 104 * 1024; /* which the kernel doubles; what it has by itself is the administrator's to say */
         int pair[2];
 
         ck_assert_int_eq(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair), 0);
+        for (size_t i = 0; i < array_size(pair); i++)
+                ck_assert_int_eq(setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), 0);
         stream_init(&stream, pair[0], message_max);
         peer = pair[1];
 }
