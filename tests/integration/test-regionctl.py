@@ -25,7 +25,7 @@ BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
 REGIONCTL = os.path.join(BUILD, "client/ctl/regionctl")
 BROKER = os.path.join(BUILD, "daemon/region-broker")
 PATIENCE = 120  # seconds, for anything
-KEY = 0x5E000000 + (os.getpid() & 0x3FFFFF) * 4  # System V keys that another run of this test does not want
+KEY = 0x7A000000 + (os.getpid() & 0x3FFFFF) * 4  # System V keys that no other test asks for and no broker picks
 
 DONE, FAILED, USAGE, NO_BROKER, NOT_FOUND, BUSY, DENIED, REFUSED = range(8)
 

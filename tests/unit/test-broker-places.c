@@ -41,7 +41,7 @@ static int try(void)
 /* The first of four keys that nobody has. */
 static int32_t free_run(void)
 {
-        int32_t key = 0x12000000 + (getpid() & 0xffffff) * 8;
+        int32_t key = 0x22000000 + (getpid() & 0xffffff) * 8;
         struct key_holder holder;
 
         for (int i = 0; i < 4; i++)
