@@ -212,7 +212,6 @@ static const char *const good_definitions[] = {
         "{'shmKey':2147483646," EMPTY "}",
         "{'mode':0," EMPTY "}",
         "{'mode':511," EMPTY "}",
-        "{'group':'0'," EMPTY "}",
         "{'lingerUSec':0," EMPTY "}",
         "{'lingerUSec':86400000000," EMPTY "}",
         "{'recovery':false," EMPTY "}",
@@ -234,6 +233,19 @@ START_TEST(a_definition_at_its_bounds_is_taken)
                     good_definitions[_i]);
         ck_assert_reply(&reply, NULL);
         ck_assert_value(&reply, "role", "initializer");
+        close(peer);
+}
+END_TEST
+
+START_TEST(a_group_may_be_given_by_its_number)
+{
+        owned(varlink_clear) struct varlink_reply reply = {};
+        int peer = broker_connect();
+
+        varlink_ask(peer, &reply, "Open", "{'environment':'e','create':'always','definition':{'group':'%u'," EMPTY "}}",
+                    getegid());
+        ck_assert_reply(&reply, NULL);
+        ck_assert_int_eq(varlink_number(&reply, "environment.gid"), getegid());
         close(peer);
 }
 END_TEST
@@ -303,6 +315,7 @@ int main(void)
         tcase_add_test(tcase, a_path_for_a_name_has_its_bounds_too);
         tcase_add_loop_test(tcase, a_bad_definition_is_refused_by_name, 0, (int)array_size(bad_definitions));
         tcase_add_loop_test(tcase, a_definition_at_its_bounds_is_taken, 0, (int)array_size(good_definitions));
+        tcase_add_test(tcase, a_group_may_be_given_by_its_number);
         tcase_add_test(tcase, what_is_not_said_is_as_the_contract_says);
         tcase_add_test(tcase, what_cannot_be_made_whole_is_not_made_in_part);
         return check_run(suite);

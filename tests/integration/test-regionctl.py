@@ -7,6 +7,7 @@ Each class has a broker of its own in a fresh directory. Nothing here sleeps: wh
 """
 
 import errno
+import grp
 import json
 import os
 import pty
@@ -478,15 +479,20 @@ class MakingAndRemoving(WithBroker):
         self.assertEqual(made["environment"]["name"], "json")
         self.assertEqual([region["name"] for region in made["environment"]["regions"]], ["a"])
 
+    try:
+        group = grp.getgrgid(os.getgid()).gr_name
+    except KeyError:  # it has none
+        group = str(os.getgid())
+
     def test_every_option_of_create_arrives(self):
         directory = os.path.join(self.home.name, "regions")
         os.mkdir(directory)
-        self.works("create", "options", "a=64K", "b=1M,memfd", "--backing=sysv", "--mode", "0664", "--group", "root",
+        self.works("create", "options", "a=64K", "b=1M,memfd", "--backing=sysv", "--mode", "0664", "--group", self.group,
                    "--lifetime=persistent", "--home", self.home.name, "--schema=text 1", "--lock",
                    f"--shm-key=0x{KEY:x}", "--exclusive")
         env = self.describe("options")["environment"]
         self.assertEqual((env["backing"], env["mode"], env["gid"], env["home"], env["schema"]),
-                         ("sysv", 0o664, 0, self.home.name, "text 1"))
+                         ("sysv", 0o664, os.getgid(), self.home.name, "text 1"))
         self.assertEqual(env["regions"][0]["shmKey"], KEY)
         self.assertEqual([region["backing"] for region in env["regions"]], ["sysv", "memfd"])
 

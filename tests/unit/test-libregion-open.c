@@ -198,13 +198,36 @@ START_TEST(an_initializer_reserves_unless_it_is_sparse)
 }
 END_TEST
 
+static bool write_to(const char *path, const char *text)
+{
+        FILE *file = fopen(path, "we");
+
+        if (!file)
+                return false;
+        fputs(text, file);
+        return fclose(file) == 0;
+}
+
+/* Where this process may mount what others do not see. An ordinary user is root there, or could not even make a file. */
+static bool enter_namespace(void)
+{
+        char uid_map[32], gid_map[32];
+
+        if (geteuid() == 0)
+                return unshare(CLONE_NEWNS) == 0;
+        snprintf(uid_map, sizeof(uid_map), "0 %u 1", geteuid());
+        snprintf(gid_map, sizeof(gid_map), "0 %u 1", getegid());
+        return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_to("/proc/self/setgroups", "deny") &&
+               write_to("/proc/self/uid_map", uid_map) && write_to("/proc/self/gid_map", gid_map);
+}
+
 /* A file of two MiB where there is room for one; -1 where this process may not mount. */
 static int file_without_room(void)
 {
         int fd;
 
-        if (unshare(geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) < 0 ||
-            mount("", "/", "", MS_REC | MS_PRIVATE, NULL) < 0 || mount("room", "/mnt", "tmpfs", 0, "size=1m") < 0)
+        if (!enter_namespace() || mount("", "/", "", MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("room", "/mnt", "tmpfs", 0, "size=1m") < 0)
                 return -1;
         fd = open("/mnt/region", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         ck_assert_int_ge(fd, 0);
