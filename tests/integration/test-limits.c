@@ -391,7 +391,7 @@ START_TEST(who_reads_slowly_gets_every_answer)
 
         start_with("outputBytes=65536", "stallUSec=86400000000"); /* this test may be the slow one */
         peer = broker_connect();
-        before = broker_memory();
+        before = broker_peak_memory();
         rest = calls = many_calls(&n);
         for (int i = 0; i < DESCRIPTIONS; i++) {
                 send_some(peer, &rest, &n);

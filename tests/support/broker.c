@@ -216,7 +216,8 @@ static int64_t read_status(const char *name)
 
 int64_t broker_memory(void)
 {
-        return read_status("VmRSS");
+        return read_status("RssAnon") +
+               read_status("VmSwap"); /* what is read from files comes and goes as the kernel likes */
 }
 
 int64_t broker_peak_memory(void)

@@ -44,7 +44,7 @@ void broker_resume(void);
 /* Waits until it has no more descriptors open than this. What it gives back in another thread it closes there. */
 void broker_wait_for_fds(int wanted);
 
-/* Bytes of memory that the broker has now, and the most it ever had. */
+/* Bytes of memory that the broker has written now, and the most of all sorts that it ever had at one time. */
 int64_t broker_memory(void);
 int64_t broker_peak_memory(void);
 /* Built with the address sanitizer, which takes memory of its own. */
