@@ -48,6 +48,7 @@ struct broker {
         int64_t started_usec; /* realtime */
         bool stopping;        /* sessions end because we do: that nothing follows from */
         bool keeps;           /* and another broker goes on with what there is */
+        int keeper_failure;   /* of the latest that was to be kept, -errno; 0: none */
 };
 
 struct request {

@@ -8,16 +8,17 @@ struct region;
 /* Somebody who keeps descriptors for us over our own end (systemd's store), so that memory without a name is not lost with
  * us. Zero-initialised there is none. */
 struct keeper {
-        void (*keep)(void *data, const char *name, int fd); /* a copy of it */
+        int (*keep)(void *data, const char *name, int fd); /* a copy of it; -errno, -ENOSPC where no more is taken */
         void (*drop)(void *data, const char *name);
-        int (*take)(void *data,
-                    const char *name); /* what was kept for the broker before us, which is ours then; or -1 */
+        /* What was kept for the broker before us, which is ours then; or -1. */
+        int (*take)(void *data, const char *name);
         void *data;
 };
 
-/* The region's memory can be reached by its descriptor alone: from now on it is kept. Harmless for all others. */
-void keeping_keep(struct broker *broker, const struct region *region);
+/* The region's memory can be reached by its descriptor alone: from now on it is kept. Harmless for all others. Where it
+ * cannot be, that is said in the log, and it does not outlive us. */
+void keeping_keep(struct broker *broker, struct region *region);
 /* It goes. */
-void keeping_drop(struct broker *broker, const struct region *region);
+void keeping_drop(struct broker *broker, struct region *region);
 /* What was kept of it; -1: nothing. */
-int keeping_take(struct broker *broker, const struct region *region);
+int keeping_take(struct broker *broker, struct region *region);

@@ -2,6 +2,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/host/lock.h"
+#include "daemon/host/notify.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/server/listener.h"
@@ -9,17 +10,22 @@
 #include "proto/util.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <uv.h>
 
+enum { IDLE_GIVEN_USEC = 60 * 1000000 };
+
 struct daemon {
         struct options options;
         int lock; /* held while we live: one broker for one runtime directory */
-        int listening[LISTEN_MAX];
-        unsigned n_listening;
+        struct notify notify;
+        struct server_sockets sockets;
+        char *paths[LISTENERS_MAX]; /* of the listening ones, owned; NULL where one has none */
+        unsigned n_given;           /* so many of them, the first, were passed to us */
         uv_loop_t loop;
         struct broker broker;
         struct server server;
@@ -103,20 +109,78 @@ static int lock_directory(struct daemon *daemon)
         return daemon->lock < 0 ? fail("cannot lock", directory, daemon->lock) : 0;
 }
 
+static int add_socket(struct daemon *daemon, int fd, char *path)
+{
+        struct server_sockets *sockets = &daemon->sockets;
+
+        daemon->paths[sockets->n_listening] = path;
+        sockets->listening[sockets->n_listening++] = fd;
+        return 0;
+}
+
+/* What was passed by systemd, or by another that starts services in this way. */
+static int take_socket(struct daemon *daemon, struct passed *passed)
+{
+        struct server_sockets *sockets = &daemon->sockets;
+        char *path;
+        int r;
+
+        if (passed->kind == PASSED_CONNECTED && strcmp(passed->name, "varlink") == 0 && sockets->given < 0) {
+                fcntl(passed->fd, F_SETFL, fcntl(passed->fd, F_GETFL) | O_NONBLOCK);
+                sockets->given = take_fd(passed->fd);
+        }
+        if (passed->kind != PASSED_LISTENING || sockets->n_listening == LISTENERS_MAX)
+                return 0;
+        r = listener_adopt(passed->fd, &path);
+        if (r < 0)
+                return fail("cannot listen on", passed->name, r);
+        daemon->n_given++;
+        return add_socket(daemon, take_fd(passed->fd), path);
+}
+
+static int open_socket(struct daemon *daemon, const char *path)
+{
+        owned(freep) char *copy = strdup(path);
+        int fd = copy ? listener_open(path, daemon->options.system) : -ENOMEM;
+
+        if (fd == -EADDRINUSE)
+                log_error("another program answers at %s", path);
+        return fd < 0 ? fail("cannot listen on", path, fd) : add_socket(daemon, fd, take_ptr(copy));
+}
+
 static int open_sockets(struct daemon *daemon)
 {
         const struct options *options = &daemon->options;
-        int fd;
+        int r = 0;
 
-        for (unsigned i = 0; i < options->n_listen; i++) {
-                fd = listener_open(options->listen[i], options->system);
-                if (fd == -EADDRINUSE)
-                        log_error("another program answers at %s", options->listen[i]);
-                if (fd < 0)
-                        return fail("cannot listen on", options->listen[i], fd);
-                daemon->listening[daemon->n_listening++] = fd;
+        for (size_t i = 0; i < daemon->notify.n_passed && r == 0; i++)
+                r = take_socket(daemon, &daemon->notify.passed[i]);
+        if (options->listen_by_default && (daemon->n_given > 0 || daemon->sockets.given >= 0))
+                return r;
+        for (unsigned i = 0; i < options->n_listen && r == 0; i++) {
+                if (daemon->sockets.n_listening == LISTENERS_MAX) {
+                        log_error("no more than %d sockets to listen on, with those that were passed", LISTENERS_MAX);
+                        return -E2BIG;
+                }
+                r = open_socket(daemon, options->listen[i]);
         }
-        return 0;
+        return r;
+}
+
+static void remove_sockets(struct daemon *daemon)
+{
+        for (unsigned i = 0; i < daemon->sockets.n_listening; i++) {
+                if (i >= daemon->n_given) /* the others are for whoever passed them */
+                        unlink(daemon->paths[i]);
+                free(daemon->paths[i]);
+        }
+}
+
+static int64_t idle_usec(const struct daemon *daemon)
+{
+        if (daemon->options.idle_usec != IDLE_NOT_SAID)
+                return daemon->options.idle_usec;
+        return daemon->n_given > 0 ? IDLE_GIVEN_USEC : -1;
 }
 
 static int prepare(struct daemon *daemon)
@@ -126,6 +190,9 @@ static int prepare(struct daemon *daemon)
 
         ignore_signals();
         raise_descriptor_limit();
+        r = notify_init(&daemon->notify);
+        if (r < 0)
+                return fail("cannot take", "what was passed by the service manager", r);
         r = make_directory(options->runtime_directory, options->system ? 0755 : 0700);
         if (r == 0 && !options->system)
                 r = make_parents(options->state_directory, 0700);
@@ -139,11 +206,13 @@ static int prepare(struct daemon *daemon)
 /* Until a signal ends it; then until the last thread has given back what it was given. */
 static int run(struct daemon *daemon)
 {
-        int r = server_init(&daemon->server, &daemon->loop, &daemon->broker, daemon->listening, daemon->n_listening);
+        int r;
 
+        manager_init(&daemon->server.manager, &daemon->notify, idle_usec(daemon));
+        r = server_init(&daemon->server, &daemon->loop, &daemon->broker, &daemon->sockets);
         if (r == 0) {
-                for (unsigned i = 0; i < daemon->options.n_listen; i++)
-                        log_notice("listening on %s", daemon->options.listen[i]);
+                for (unsigned i = 0; i < daemon->sockets.n_listening; i++)
+                        log_notice("listening on %s", daemon->paths[i] ? daemon->paths[i] : "a socket without a path");
                 uv_run(&daemon->loop, UV_RUN_DEFAULT);
         }
         server_stop(&daemon->server, false);
@@ -151,15 +220,36 @@ static int run(struct daemon *daemon)
         return r;
 }
 
+static int keep(void *data, const char *name, int fd)
+{
+        return notify_keep(data, name, fd);
+}
+
+static void drop(void *data, const char *name)
+{
+        notify_drop(data, name);
+}
+
+static int take(void *data, const char *name)
+{
+        return notify_take(data, name);
+}
+
 static int serve(struct daemon *daemon)
 {
         const struct broker_settings settings = {
                 .limits = daemon->options.limits,
-                .socket = daemon->options.listen[0],
+                .socket = daemon->paths[0],
                 .runtime_directory = daemon->options.runtime_directory,
                 .state_directory = daemon->options.state_directory,
                 .give_back = server_give_back,
                 .give_back_data = &daemon->loop,
+                .keeper = {
+                        .keep = daemon->notify.is_heard ? keep : NULL,
+                        .drop = drop,
+                        .take = take,
+                        .data = &daemon->notify,
+                },
         };
         int r = uv_loop_init(&daemon->loop);
 
@@ -182,7 +272,7 @@ static int serve(struct daemon *daemon)
 
 int main(int argc, char **argv)
 {
-        struct daemon daemon = { .lock = -1 };
+        struct daemon daemon = { .lock = -1, .sockets.given = -1 };
         int r = options_read(&daemon.options, argc, argv);
 
         if (r == 0) {
@@ -190,9 +280,9 @@ int main(int argc, char **argv)
                 r = prepare(&daemon);
                 if (r == 0)
                         r = serve(&daemon);
-                for (unsigned i = 0; i < daemon.n_listening; i++)
-                        unlink(daemon.options.listen[i]);
+                remove_sockets(&daemon);
                 close_fd(daemon.lock);
+                notify_deinit(&daemon.notify);
         } else if (r > 0) {
                 r = 0;
         }

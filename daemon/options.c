@@ -12,7 +12,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTION_SYSTEM = 256, OPTION_USER, OPTION_LISTEN, OPTION_RUNTIME, OPTION_STATE, OPTION_LEVEL, OPTION_LIMIT };
+enum {
+        OPTION_SYSTEM = 256,
+        OPTION_USER,
+        OPTION_LISTEN,
+        OPTION_RUNTIME,
+        OPTION_STATE,
+        OPTION_IDLE,
+        OPTION_LEVEL,
+        OPTION_LIMIT,
+};
 
 static const struct option long_options[] = {
         { "system", no_argument, NULL, OPTION_SYSTEM },
@@ -20,6 +29,7 @@ static const struct option long_options[] = {
         { "listen", required_argument, NULL, OPTION_LISTEN },
         { "runtime-directory", required_argument, NULL, OPTION_RUNTIME },
         { "state-directory", required_argument, NULL, OPTION_STATE },
+        { "idle-exit", required_argument, NULL, OPTION_IDLE },
         { "log-level", required_argument, NULL, OPTION_LEVEL },
         { "limit", required_argument, NULL, OPTION_LIMIT },
         { "version", no_argument, NULL, 'V' },
@@ -40,6 +50,8 @@ static void print_help(void)
              "                           (default: org.regionbroker in the runtime directory)\n"
              "  --runtime-directory DIR  what belongs to this boot\n"
              "  --state-directory DIR    file regions of environments without a home\n"
+             "  --idle-exit SECONDS      end after so long without environments and sessions, or \"never\"\n"
+             "                           (default: 60 where the socket was passed by systemd, else never)\n"
              "  --log-level LEVEL        error, warning, notice, info (default) or debug\n"
              "  --limit NAME=VALUE       a limit of those below\n"
              "  --version, -h, --help\n"
@@ -82,6 +94,23 @@ static int read_directory(const char *option, const char *path, char **ret)
                 return -ENOMEM;
         free(*ret);
         *ret = copy;
+        return 0;
+}
+
+static int read_idle(struct options *options, const char *text)
+{
+        char *end;
+        long long seconds;
+
+        if (strcmp(text, "never") == 0) {
+                options->idle_usec = -1;
+                return 0;
+        }
+        errno = 0;
+        seconds = strtoll(text, &end, 10);
+        if (errno != 0 || *end || end == text || seconds < 0 || seconds > 366 * 86400)
+                return wrong("--idle-exit %s: seconds are expected, up to a year, or \"never\"", text);
+        options->idle_usec = seconds * 1000000;
         return 0;
 }
 
@@ -131,6 +160,8 @@ static int read_one(struct options *options, int option, const char *value)
                 return read_directory("runtime-directory", value, &options->runtime_directory);
         case OPTION_STATE:
                 return read_directory("state-directory", value, &options->state_directory);
+        case OPTION_IDLE:
+                return read_idle(options, value);
         case OPTION_LEVEL:
                 return read_level(options, value);
         case OPTION_LIMIT:
@@ -179,6 +210,7 @@ static int fill_directories(struct options *options)
                 return -ENOMEM;
         }
         options->listen[options->n_listen++] = options->default_socket;
+        options->listen_by_default = true;
         return 0;
 }
 
@@ -186,7 +218,9 @@ int options_read(struct options *options, int argc, char **argv)
 {
         int option, r;
 
-        *options = (struct options){ .system = geteuid() == 0, .log_level = LOG_LEVEL_INFO };
+        *options = (struct options){ .system = geteuid() == 0,
+                                     .idle_usec = IDLE_NOT_SAID,
+                                     .log_level = LOG_LEVEL_INFO };
         limits_init(&options->limits);
         while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
                 r = read_one(options, option, optarg);

@@ -4,17 +4,20 @@
 #include "daemon/log.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
-enum { LISTEN_MAX = 8 };
+enum { LISTEN_MAX = 8, IDLE_NOT_SAID = -2 };
 
 /* What the command line and the environment ask for. */
 struct options {
         bool system; /* for all users of the machine; else for one */
         const char *listen[LISTEN_MAX];
         unsigned n_listen;
+        bool listen_by_default;  /* none was named: it is that in the runtime directory */
         char *runtime_directory; /* owned, as the ones below; where the socket is by default */
         char *state_directory;
         char *default_socket;
+        int64_t idle_usec; /* how long to stay without anybody; -1: for ever; or IDLE_NOT_SAID */
         enum log_level log_level;
         struct limits limits;
 };

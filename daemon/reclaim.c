@@ -151,7 +151,8 @@ void reclaim_abandon(struct broker *broker, struct environment *environment)
         while ((region = TAILQ_FIRST(&environment->regions))) {
                 struct memory *memory;
 
-                keeping_drop(broker, region);
+                if (!broker->keeps)
+                        keeping_drop(broker, region);
                 memory = take_ptr(region->memory);
                 if (memory && (region->backing != BACKING_FILE || environment->lifetime != LIFETIME_PERSISTENT))
                         memory_unname(memory);

@@ -35,6 +35,7 @@ struct region {
         bool privately_held;   /* private: its process has not said that it let go */
         int watch;             /* for news of the last close; -1 while not in doubt */
         bool is_held;          /* by somebody, when the kernel was last asked */
+        bool kept;             /* the service manager has a descriptor of it for us */
 
         unsigned n_attachments;
         LIST_HEAD(, attachment) attachments;

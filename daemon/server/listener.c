@@ -5,6 +5,8 @@
 #include "proto/util.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -55,4 +57,21 @@ int listener_open(const char *path, bool open_to_all)
         if (r < 0)
                 return r;
         return listen(fd, SOMAXCONN) < 0 ? -errno : take_fd(fd);
+}
+
+int listener_adopt(int fd, char **ret_path)
+{
+        struct sockaddr_un address = {};
+        socklen_t size = sizeof(address);
+        int flags = fcntl(fd, F_GETFL);
+
+        if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+                return -errno;
+        if (listen(fd, SOMAXCONN) < 0 || getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+                return -errno;
+        *ret_path = NULL;
+        if (size <= offsetof(struct sockaddr_un, sun_path) || !address.sun_path[0])
+                return 0;
+        *ret_path = strndup(address.sun_path, sizeof(address.sun_path));
+        return *ret_path ? 0 : -ENOMEM;
 }

@@ -6,3 +6,7 @@
  * is left alone: -EADDRINUSE. `open_to_all`: any user may connect, each call being checked; else the owner alone.
  * A descriptor (non-blocking), or -errno: -ENAMETOOLONG, and what bind(2) says. */
 int listener_open(const char *path, bool open_to_all);
+
+/* One that was passed to us and listens already: from now on clients see us as their peer, and no longer whoever bound it.
+ * -errno. *ret_path: where it is, for the caller to free; NULL where it has no path. */
+int listener_adopt(int fd, char **ret_path);

@@ -230,6 +230,11 @@ static void on_settle(uv_prepare_t *prepare)
                 session_step(session); /* also where it is parked again: a watch has told something */
         }
         broker_commit(server->broker);
+        if (manager_settle(server)) {
+                log_notice("stopping, for nobody needs it; what there is stays for the next start");
+                server_stop(server, true);
+                return;
+        }
         due = broker_next_due(server->broker);
         if (due < 0) {
                 uv_timer_stop(&server->timer);
@@ -265,11 +270,55 @@ static int follow_signals(struct server *server)
         return r;
 }
 
-int server_init(struct server *server, uv_loop_t *loop, struct broker *broker, const int *listening, unsigned n)
+static int listen_to(struct server *server, const struct server_sockets *sockets)
+{
+        int r = 0;
+
+        for (unsigned i = 0; i < sockets->n_listening && r == 0; i++) {
+                server->listening[i] = sockets->listening[i];
+                server->n_listeners++;
+                r = poll_for_ever(server, &server->listeners[i], sockets->listening[i], on_connection);
+        }
+        return r;
+}
+
+static int follow_news(struct server *server)
+{
+        struct broker *broker = server->broker;
+        int r;
+
+        r = poll_for_ever(server, &server->deaths, broker->deaths.fd, on_deaths);
+        if (r == 0)
+                r = poll_for_ever(server, &server->watch, broker->watch.fd, on_watch);
+        if (r == 0)
+                r = poll_for_ever(server, &server->hang_ups_poll, server->hang_ups, on_hang_ups);
+        if (r == 0)
+                r = uv_timer_init(server->loop, &server->timer);
+        if (r == 0)
+                r = uv_prepare_init(server->loop, &server->settle);
+        return r == 0 ? follow_signals(server) : r;
+}
+
+static int begin(struct server *server, int given)
 {
         int r;
 
-        memset(server, 0, sizeof(*server));
+        server->timer.data = server->settle.data = server;
+        server_tick(server);
+        r = broker_recover(server->broker);
+        if (r < 0)
+                return r;
+        server->manager.serves_given = given >= 0;
+        if (given >= 0)
+                welcome(server, given);
+        manager_begin(server);
+        return uv_prepare_start(&server->settle, on_settle);
+}
+
+int server_init(struct server *server, uv_loop_t *loop, struct broker *broker, struct server_sockets *sockets)
+{
+        int r;
+
         server->loop = loop;
         server->broker = broker;
         LIST_INIT(&server->sessions);
@@ -279,30 +328,10 @@ int server_init(struct server *server, uv_loop_t *loop, struct broker *broker, c
         server->hang_ups = epoll_create1(EPOLL_CLOEXEC);
         if (server->reserve < 0 || server->hang_ups < 0)
                 return -errno;
-        for (unsigned i = 0; i < n; i++) {
-                server->listening[i] = listening[i];
-                server->n_listeners++;
-                r = poll_for_ever(server, &server->listeners[i], listening[i], on_connection);
-                if (r < 0)
-                        return r;
-        }
-        r = poll_for_ever(server, &server->deaths, broker->deaths.fd, on_deaths);
+        r = listen_to(server, sockets);
         if (r == 0)
-                r = poll_for_ever(server, &server->watch, broker->watch.fd, on_watch);
-        if (r == 0)
-                r = poll_for_ever(server, &server->hang_ups_poll, server->hang_ups, on_hang_ups);
-        if (r == 0)
-                r = uv_timer_init(loop, &server->timer);
-        if (r == 0)
-                r = uv_prepare_init(loop, &server->settle);
-        if (r == 0)
-                r = follow_signals(server);
-        if (r < 0)
-                return r;
-        server->timer.data = server->settle.data = server;
-        server_tick(server);
-        r = broker_recover(broker);
-        return r < 0 ? r : uv_prepare_start(&server->settle, on_settle);
+                r = follow_news(server);
+        return r == 0 ? begin(server, take_fd(sockets->given)) : r;
 }
 
 static void close_handle(uv_handle_t *handle, void *data)
@@ -329,6 +358,7 @@ void server_stop(struct server *server, bool keep)
                 return;
         server->stopping = true;
         server_tick(server);
+        manager_end(server);
         broker_stop(server->broker, keep);
         while ((session = LIST_FIRST(&server->sessions)))
                 session_end(session, false);

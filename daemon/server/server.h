@@ -1,6 +1,7 @@
 #pragma once
 
 #include "daemon/broker.h"
+#include "daemon/server/manager.h"
 #include "daemon/server/unread.h"
 
 #include <stdbool.h>
@@ -29,11 +30,19 @@ struct server {
         bool stopping;
         LIST_HEAD(, session) sessions;
         struct unread unread;
+        struct manager manager;
 };
 
-/* Takes the listening sockets over. -errno. The broker stays the caller's; it is given the server's thread pool for what
- * takes long. */
-int server_init(struct server *server, uv_loop_t *loop, struct broker *broker, const int *listening, unsigned n);
+/* The sockets of a server, which it takes over. */
+struct server_sockets {
+        int listening[LISTENERS_MAX];
+        unsigned n_listening;
+        int given; /* a connection that is there from the beginning, and as long as which we serve; -1: none */
+};
+
+/* The time without anybody and the service manager were set by manager_init(). -errno. The broker stays the caller's; it is
+ * given the server's thread pool for what takes long. */
+int server_init(struct server *server, uv_loop_t *loop, struct broker *broker, struct server_sockets *sockets);
 /* Ends all sessions, without a word to anybody, and closes all handles but those of the signals, which do nothing any more;
  * the loop then runs dry. `keep`: another broker goes on with what there is. Again is harmless. */
 void server_stop(struct server *server, bool keep);

@@ -102,15 +102,28 @@ static void copy_ledger(const char *from, const char *to)
         ck_assert_int_eq(system(command), 0);
 }
 
+/* A name is a letter, and the region's id to the base of 64, its last digit first. */
+static uint64_t id_in(const char *name)
+{
+        static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+        uint64_t id = 0;
+
+        ck_assert_int_eq(name[0], 'r');
+        for (size_t i = strlen(name); --i > 0;) {
+                ck_assert_ptr_nonnull(strchr(digits, name[i]));
+                id = id * 64 + (uint64_t)(strchr(digits, name[i]) - digits);
+        }
+        return id;
+}
+
 /* Descriptors of memory that has no name, as if they had been kept. */
 static int take_from_first(void *data, const char *name)
 {
         struct environment *environment;
         struct broker *first = data;
         const struct region *region;
-        uint64_t instance, id, at = 0;
+        uint64_t id = id_in(name), at = 0;
 
-        ck_assert_int_eq(sscanf(name, "region.%" SCNx64 ".%" SCNu64, &instance, &id), 2);
         while ((environment = registry_after(&first->registry, at))) {
                 at = environment->id;
                 TAILQ_FOREACH(region, &environment->regions, in_environment)
