@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+"""The broker as a service of a real systemd, which runs in namespaces of its own (lab): activation, the store of
+descriptors, crashes, restarts, the watchdog, with clients that live through all of it.
+
+LAB_CLIENTS says how many clients live through each; the default is 20.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD = os.environ["BUILD"]
+CLIENTS = int(os.environ.get("LAB_CLIENTS", "20"))
+PATIENCE = 60  # seconds, for anything; a busy machine is slow
+EXPOSURE = 0.8  # of the unit of the system, as `systemd-analyze security` counts
+BACKINGS = "memfd", "sysv", "posix", "file", "private"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def wait_until(is_so, what):
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited in vain until {what}")
+        time.sleep(0.02)  # nothing tells of it
+
+
+class Lab:
+    """Its first process follows our end of a pipe: whatever becomes of us, it goes and leaves nothing behind."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="region-broker-lab-")
+        self.root = os.path.join(self.folder, "root")
+        stage = os.path.join(self.folder, "stage")
+        os.mkdir(self.root)
+        subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir", stage], check=True)
+        shutil.copy(os.environ["HOLDER"], os.path.join(stage, "usr/local/bin/holder"))
+        self.process = subprocess.Popen([os.path.join(HERE, "lab"), self.root, stage], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, start_new_session=True)
+        word, _, rest = self.process.stdout.readline().strip().partition(" ")
+        self.pid = rest if word == "up" else None
+        self.reason = rest
+
+    def down(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+        shutil.rmtree(self.folder)
+
+    def command(self, words, user=None):
+        inside = ["nsenter", "-t", self.pid, "-a", "--"]
+        variables = [f"PATH={PATH}", "LC_ALL=C.UTF-8", "SYSTEMD_COLORS=0"]
+        if user:
+            inside += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
+            variables += [f"XDG_RUNTIME_DIR=/run/user/{user}"]
+        return inside + ["env", "-i", *variables] + [str(word) for word in words]
+
+    def run(self, *words, user=None, check=True, text=None):
+        done = subprocess.run(self.command(words, user), input=text if text is not None else "",
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{words} failed: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def write(self, path, text):
+        self.run("sh", "-c", f"mkdir -p {os.path.dirname(path)} && cat >{path}", text=text)
+
+
+class Service:
+    """The broker's units, of the system or of a user."""
+
+    def __init__(self, lab, user=None):
+        self.lab, self.user = lab, user
+
+    def systemctl(self, *words, check=True):
+        return self.lab.run("systemctl", *(["--user"] if self.user else []), *words, user=self.user, check=check)
+
+    def show(self, name, unit="region-broker.service"):
+        return self.systemctl("show", "-P", name, unit).strip()
+
+    def main(self):
+        return self.show("MainPID")
+
+    def is_active(self):
+        return self.show("ActiveState") == "active"
+
+    def wait_for_another(self, before):
+        wait_until(lambda: self.is_active() and self.main() not in ("0", before), "another broker runs")
+
+    def wait_for_end(self):
+        wait_until(lambda: self.show("ActiveState") == "inactive", "the service is inactive")
+
+    def stored(self):
+        return int(self.show("NFileDescriptorStore"))
+
+    def call(self, method, **parameters):
+        replies = self.lab.run("regionctl", "call", method, json.dumps(parameters), user=self.user)
+        return json.loads(replies)
+
+    def environments(self):
+        return json.loads("[" + self.lab.run("regionctl", "call", "GetStatistics", user=self.user) + "]")[0]
+
+    def drop_in(self, text):
+        """Set for one test; the caller takes it away again by an empty text."""
+        self.lab.write("/etc/systemd/system/region-broker.service.d/test.conf", text)
+        self.lab.run("systemctl", "daemon-reload")
+
+
+class Client:
+    """A process in the lab that holds an environment."""
+
+    def __init__(self, service, environment, backing, slot, slots, user=4711):
+        self.service, self.environment, self.backing, self.slot = service, environment, backing, slot
+        self.process = subprocess.Popen(service.lab.command(["holder", environment, backing, slot, slots], user),
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = None
+
+    def wait(self):
+        words = self.process.stdout.readline().split()
+        assert words[1:] == ["holds"], words
+        self.pid = int(words[0])
+
+    def is_well(self):
+        self.process.stdin.write("?\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline() == "well\n"
+
+    def kill(self):
+        self.service.lab.run("kill", "-KILL", self.pid)
+        self.close()
+
+    def leave(self):
+        self.close()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+def setUpModule():
+    global lab
+    lab = None
+    if os.environ.get("SANITIZED"):
+        raise unittest.SkipTest("a sanitizer does not work in the sandbox of the unit")
+    lab = Lab()
+    unittest.addModuleCleanup(lab.down)
+    if not lab.pid:
+        raise unittest.SkipTest(f"no systemd to try it with: {lab.reason}")
+    lab.run("ldconfig")
+    lab.run("systemd-sysusers")
+    lab.run("systemctl", "daemon-reload")
+
+
+class WithClients(unittest.TestCase):
+    """Clients over all backings, one in each slot of its backing's environment; private ones have one each."""
+
+    user = None
+
+    def setUp(self):
+        self.service = Service(lab, self.user)
+        self.service.systemctl("start", "region-broker.socket")
+        self.clients = []
+        self.addCleanup(self.stop)
+
+    def stop(self):
+        for client in self.clients:
+            client.close()
+        self.clients = []
+        self.service.systemctl("stop", "region-broker.socket", "region-broker.service")
+
+    def start_clients(self, n):
+        self.slots = (n + len(BACKINGS) - 1) // len(BACKINGS)
+        for i in range(n):
+            backing, slot = BACKINGS[i % len(BACKINGS)], i // len(BACKINGS)
+            name = f"{backing}-{slot}" if backing == "private" else backing
+            self.clients.append(Client(self.service, name, backing, slot, self.slots, self.user or 4711))
+        for client in self.clients:
+            client.wait()
+
+    def attachments(self):
+        """(environment, region, pid, access) of all that are shown, and their standings."""
+        found, standings = set(), set()
+        for environment in {client.environment for client in self.clients}:
+            for row in self.service.call("Describe", environment=environment)["attachments"]:
+                found.add((environment, row.get("region"), row["pid"], row["access"]))
+                standings.add(row["standing"])
+        return found, standings
+
+    def events(self):
+        out = lab.run("regionctl", "call", "GetStatistics", user=self.user)
+        return json.loads(out)["counters"]
+
+    def check_bytes(self):
+        for client in self.clients:
+            self.assertTrue(client.is_well(), client.environment)
+        for environment in {client.environment for client in self.clients if client.backing != "private"}:
+            self.assertEqual(lab.run("holder", environment, self.slots, user=self.user or 4711), "well\n", environment)
+
+    def check_nothing_is_lost_by(self, happens, n=CLIENTS):
+        """By what happens to the broker, after which there is another."""
+        self.start_clients(n)
+        before, standings = self.attachments()
+        self.assertEqual(len(before), n)
+        self.assertEqual(standings, {"connected"})
+        main, stored = self.service.main(), self.service.stored()
+        self.assertEqual(stored, 1)  # the memfd
+        happens(main)
+        self.service.wait_for_another(main)
+        after, standings = self.attachments()
+        self.assertEqual(after, before)
+        self.assertEqual(standings, {"resumed"})
+        self.assertEqual(self.service.stored(), stored)
+        self.check_bytes()
+        self.assertEqual(self.events()["reclaimed"], 0)
+        self.check_all_goes_with_the_clients()
+
+    def check_all_goes_with_the_clients(self):
+        while self.clients:
+            self.clients.pop().kill()
+        wait_until(lambda: self.service.call("GetStatistics")["environments"] == 0, "all is given back")
+        wait_until(lambda: self.service.stored() == 0, "the store is empty")
+        self.assertNotIn("0x", lab.run("ipcs", "-m"))
+        self.assertEqual(lab.run("ls", "/dev/shm"), "")
+
+    def kill(self, main):
+        lab.run("kill", "-KILL", main)
+
+    def restart(self, _main):
+        self.service.systemctl("restart", "region-broker.service")
+
+
+class SystemService(WithClients):
+    def test_the_first_client_starts_the_broker(self):
+        self.assertFalse(self.service.is_active())
+        self.start_clients(1)
+        self.assertTrue(self.service.is_active())
+        self.assertIn("1 environments, 1 regions", lab.run("sh", "-c", "regionctl status >/dev/null; "
+                      "for i in $(seq 100); do systemctl show -P StatusText region-broker; sleep 0.1; done | "
+                      "grep -m1 '^1 '"))
+
+    def test_clients_see_the_broker_as_their_peer(self):
+        self.start_clients(1)
+        peer = lab.run("/usr/bin/python3", "-c", "import socket, struct; s = socket.socket(socket.AF_UNIX);"
+                       "s.connect('/run/region-broker/org.regionbroker');"
+                       "print(struct.unpack('3i', s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])")
+        self.assertEqual(peer.strip(), self.service.main())
+
+    def test_nothing_is_lost_when_the_broker_is_killed(self):
+        self.check_nothing_is_lost_by(self.kill)
+
+    def test_nothing_is_lost_when_the_broker_is_restarted(self):
+        self.check_nothing_is_lost_by(self.restart)
+
+    def test_the_exposure_of_the_unit_is_as_small_as_it_was(self):
+        overall = lab.run("systemd-analyze", "security", "--no-pager", "region-broker.service").splitlines()[-1]
+        print(overall, file=sys.stderr)
+        self.assertLessEqual(float(overall.split("service: ")[1].split()[0]), EXPOSURE)
+
+
+if __name__ == "__main__":
+    done = unittest.main(exit=False).result
+    if not done.wasSuccessful():
+        sys.exit(1)
+    for _, reason in done.skipped:
+        print(reason)
+    sys.exit(77 if done.testsRun == 0 else 0)
