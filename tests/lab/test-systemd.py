@@ -103,13 +103,17 @@ class Service:
         replies = self.lab.run("regionctl", "call", method, json.dumps(parameters), user=self.user)
         return json.loads(replies)
 
-    def environments(self):
-        return json.loads("[" + self.lab.run("regionctl", "call", "GetStatistics", user=self.user) + "]")[0]
+    def set(self, text, unit="region-broker.service"):
+        """More settings, for as long as the machine runs or others take their place."""
+        self.lab.write(f"/run/systemd/system/{unit}.d/test.conf", text)
+        self.systemctl("daemon-reload")
 
-    def drop_in(self, text):
-        """Set for one test; the caller takes it away again by an empty text."""
-        self.lab.write("/etc/systemd/system/region-broker.service.d/test.conf", text)
-        self.lab.run("systemctl", "daemon-reload")
+    def unset(self):
+        self.lab.run("sh", "-c", "rm -rf /run/systemd/system/region-broker.*.d")
+        self.systemctl("daemon-reload")
+
+    def log(self):
+        return self.lab.run("journalctl", "--unit=region-broker.service", "--output=cat", "--quiet")
 
 
 class Client:
@@ -133,9 +137,6 @@ class Client:
 
     def kill(self):
         self.service.lab.run("kill", "-KILL", self.pid)
-        self.close()
-
-    def leave(self):
         self.close()
 
     def close(self):
@@ -174,6 +175,7 @@ class WithClients(unittest.TestCase):
             client.close()
         self.clients = []
         self.service.systemctl("stop", "region-broker.socket", "region-broker.service")
+        self.service.unset()
 
     def start_clients(self, n):
         self.slots = (n + len(BACKINGS) - 1) // len(BACKINGS)
@@ -192,10 +194,6 @@ class WithClients(unittest.TestCase):
                 found.add((environment, row.get("region"), row["pid"], row["access"]))
                 standings.add(row["standing"])
         return found, standings
-
-    def events(self):
-        out = lab.run("regionctl", "call", "GetStatistics", user=self.user)
-        return json.loads(out)["counters"]
 
     def check_bytes(self):
         for client in self.clients:
@@ -218,7 +216,7 @@ class WithClients(unittest.TestCase):
         self.assertEqual(standings, {"resumed"})
         self.assertEqual(self.service.stored(), stored)
         self.check_bytes()
-        self.assertEqual(self.events()["reclaimed"], 0)
+        self.assertEqual(self.service.call("GetStatistics")["counters"]["reclaimed"], 0)
         self.check_all_goes_with_the_clients()
 
     def check_all_goes_with_the_clients(self):
@@ -229,11 +227,16 @@ class WithClients(unittest.TestCase):
         self.assertNotIn("0x", lab.run("ipcs", "-m"))
         self.assertEqual(lab.run("ls", "/dev/shm"), "")
 
-    def kill(self, main):
+    @staticmethod
+    def kill(main):
         lab.run("kill", "-KILL", main)
 
     def restart(self, _main):
         self.service.systemctl("restart", "region-broker.service")
+
+    @staticmethod
+    def hang(main):
+        lab.run("kill", "-STOP", main)
 
 
 class SystemService(WithClients):
@@ -258,10 +261,106 @@ class SystemService(WithClients):
     def test_nothing_is_lost_when_the_broker_is_restarted(self):
         self.check_nothing_is_lost_by(self.restart)
 
+    def test_nothing_is_lost_when_the_broker_hangs(self):
+        self.service.set("[Service]\nWatchdogSec=2\n")
+        self.check_nothing_is_lost_by(self.hang)
+
+    def test_who_dies_while_there_is_no_broker_is_found_dead(self):
+        self.start_clients(CLIENTS)
+        main = self.service.main()
+        lab.run("kill", "-STOP", main)
+        dead, self.clients = self.clients[::2], self.clients[1::2]
+        for client in dead:
+            client.kill()
+        self.kill(main)
+        self.service.wait_for_another(main)
+        wait_until(lambda: len(self.attachments()[0]) == len(self.clients), "only the living are shown")
+        self.assertEqual({row[2] for row in self.attachments()[0]}, {client.pid for client in self.clients})
+        self.check_bytes()
+        self.check_all_goes_with_the_clients()
+
+    def test_after_a_stop_memory_with_a_name_is_as_it_was(self):
+        self.start_clients(CLIENTS)
+        named = [client for client in self.clients if client.backing in ("sysv", "posix", "file")]
+        self.service.systemctl("stop", "region-broker.service")
+        self.service.systemctl("start", "region-broker.service")
+        for client in self.clients:
+            self.assertTrue(client.is_well(), client.environment)
+        others = [client for client in self.clients if client not in named]
+        self.clients = named
+        self.assertEqual(len(self.attachments()[0]), len(named))
+        self.check_bytes()
+        self.clients = named + others
+        self.assertIn("lost region slots of environment memfd", self.service.log())
+        self.check_all_goes_with_the_clients()
+
+    def test_what_the_store_does_not_take_is_reported(self):
+        self.service.set("[Service]\nFileDescriptorStoreMax=1\nEnvironment=FDSTORE=1\n")
+        self.slots = 1
+        for name in "stored", "unstored":
+            self.clients.append(Client(self.service, name, "memfd", 0, 1))
+            self.clients[-1].wait()
+        self.assertIn("does not take region slots of environment unstored: No space left", self.service.log())
+        main = self.service.main()
+        self.kill(main)
+        self.service.wait_for_another(main)
+        self.assertIn("lost region slots of environment unstored", self.service.log())
+        self.assertEqual(len(self.service.call("Describe", environment="stored")["attachments"]), 1)
+        self.assertTrue(all(client.is_well() for client in self.clients))
+        self.check_all_goes_with_the_clients()
+
+    def test_a_broker_that_nobody_needs_ends_and_is_started_again(self):
+        self.service.set("[Service]\nExecStart=\nExecStart=/usr/local/bin/region-broker --system --idle-exit 0\n")
+        self.service.set("[Socket]\nTriggerLimitIntervalSec=0\n", "region-broker.socket")
+        self.service.systemctl("restart", "region-broker.socket")
+        # nobody is turned away in between
+        lab.run("sh", "-ec", "for i in $(seq 50); do regionctl status >/dev/null; done")
+        self.service.wait_for_end()
+        self.assertEqual(self.service.show("Result"), "success")
+        self.start_clients(1)
+        main = self.service.main()
+        lab.run("regionctl", "status")
+        self.assertEqual(self.service.main(), main)
+        self.clients.pop().kill()
+        self.service.wait_for_end()
+
+    def test_files_are_made_in_homes_that_the_unit_is_given(self):
+        lab.run("sh", "-ec", "mkdir -p /srv/homes/db; chown lab:region-broker /srv/homes/db; chmod 2770 /srv/homes/db")
+        call = json.dumps({"environment": "at-home", "create": "always", "definition": {
+            "home": "/srv/homes/db", "backing": "file", "lifetime": "attached",
+            "regions": [{"name": "r", "size": 4096}]}})
+        done = lab.run("sh", "-c", f"regionctl call Open '{call}' 2>&1", user=4711, check=False)
+        self.assertIn("EROFS", done)
+        self.service.set("[Service]\nReadWritePaths=/srv/homes\n")
+        self.service.systemctl("restart", "region-broker.service")
+        self.assertIn('"path":"/srv/homes/db/__db.001"', lab.run("regionctl", "call", "Open", call, user=4711).replace(": ", ":"))
+
     def test_the_exposure_of_the_unit_is_as_small_as_it_was(self):
         overall = lab.run("systemd-analyze", "security", "--no-pager", "region-broker.service").splitlines()[-1]
         print(overall, file=sys.stderr)
         self.assertLessEqual(float(overall.split("service: ")[1].split()[0]), EXPOSURE)
+
+
+class UserService(WithClients):
+    """The manager of a user, who is not root and has no sandbox."""
+
+    user = 4711
+
+    @classmethod
+    def setUpClass(cls):
+        lab.run("systemctl", "start", f"user@{cls.user}.service")
+        cls.addClassCleanup(lab.run, "systemctl", "stop", f"user@{cls.user}.service")
+
+    def test_the_first_client_starts_the_broker(self):
+        self.assertFalse(self.service.is_active())
+        self.start_clients(1)
+        self.assertTrue(self.service.is_active())
+
+    def test_nothing_is_lost_when_the_broker_is_killed(self):
+        self.check_nothing_is_lost_by(self.kill)
+
+    def test_nothing_is_lost_when_the_broker_is_restarted(self):
+        self.check_nothing_is_lost_by(self.restart)
 
 
 if __name__ == "__main__":
