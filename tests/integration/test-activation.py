@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""What passes between the broker and a service manager, which is played here: sockets and descriptors that are passed to
+it, and what it says on the notification socket. The same with a real systemd is in tests/lab."""
+
+import array
+import fcntl
+import os
+import select
+import shutil
+import signal
+import socket
+import tempfile
+import time
+import unittest
+
+from puppets import BROKER, PATIENCE, SANITIZER, Connection, Puppet
+
+
+class Manager:
+    """Starts brokers as systemd does, and keeps what they ask it to keep."""
+
+    def __init__(self, test):
+        self.folder = tempfile.mkdtemp(prefix="activation-")
+        test.addCleanup(shutil.rmtree, self.folder)
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(self.path("notify"))
+        self.notify.settimeout(PATIENCE)
+        test.addCleanup(self.notify.close)
+        self.listening = socket.socket(socket.AF_UNIX)
+        self.listening.bind(self.path("socket"))
+        self.listening.listen()
+        test.addCleanup(self.listening.close)
+        self.kept = {}
+        self.messages = []
+        self.pid = None
+        test.addCleanup(self.end)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def start(self, *options, passed=None, **variables):
+        """`passed`: (name, descriptor)s; by default the listening socket, and what was kept."""
+        if passed is None:
+            passed = [("region-broker.socket", self.listening.fileno())]
+        passed = passed + list(self.kept.items())
+        words = [BROKER, "--user", "--runtime-directory", self.path("run"), "--state-directory", self.path("state"),
+                 *options]
+        variables = {**os.environ, "ASAN_OPTIONS": SANITIZER, "NOTIFY_SOCKET": self.path("notify"), **variables}
+        if passed:
+            variables.update(LISTEN_FDS=str(len(passed)), LISTEN_FDNAMES=":".join(name for name, _ in passed))
+        log = os.open(self.path("log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.dup2(log, 2)
+            high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 1000) for _, fd in passed]
+            for i, fd in enumerate(high):
+                os.dup2(fd, 3 + i)
+            os.closerange(3 + len(passed), 4096)
+            os.execve(BROKER, words, {**variables, "LISTEN_PID": str(os.getpid())})
+        os.close(log)
+
+    def hear(self):
+        """One message; what is to be kept is kept."""
+        text, descriptors, _, _ = socket.recv_fds(self.notify, 4096, 16)
+        said = dict(line.split("=", 1) for line in text.decode().splitlines())
+        if "FDSTOREREMOVE" in said:
+            os.close(self.kept.pop(said["FDNAME"]))
+        elif "FDSTORE" in said:
+            assert said["FDPOLL"] == "0" and len(descriptors) == 1
+            self.kept[said["FDNAME"]] = descriptors[0]
+        self.messages.append(said)
+        return said
+
+    def hear_until(self, is_so):
+        while not is_so(self.hear()):
+            pass
+
+    def wait_ready(self):
+        self.hear_until(lambda said: "READY" in said)
+
+    def wait_status(self, line):
+        self.hear_until(lambda said: said.get("STATUS") == line)
+
+    def log(self):
+        with open(self.path("log"), encoding="utf-8") as file:
+            return file.read()
+
+    def reap(self):
+        """How it ended."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = None
+                return os.waitstatus_to_exitcode(status)
+            assert time.monotonic() < end, "the broker does not end: " + self.log()
+            # it may wait for us to hear
+            if select.select([self.notify], [], [], 0.02)[0]:
+                self.hear()
+
+    def kill(self, number=signal.SIGKILL):
+        os.kill(self.pid, number)
+        return self.reap()
+
+    def end(self):
+        if self.pid:
+            self.kill(signal.SIGINT)
+        for descriptor in self.kept.values():
+            os.close(descriptor)
+        self.kept = {}
+
+
+DEFINITION = {"regions": [{"name": "data", "size": 4096}]}
+
+
+class Activation(unittest.TestCase):
+    def setUp(self):
+        self.manager = Manager(self)
+
+    def connect(self, name="socket"):
+        connection = Connection(self.manager.path(name))
+        self.addCleanup(connection.close)
+        return connection
+
+    def puppet(self):
+        return Puppet(self, self.manager.path("socket"))
+
+    def create(self, environment="e", **definition):
+        puppet = self.puppet()
+        puppet.open(environment, create="always", definition={**DEFINITION, **definition})
+        puppet.call("Ready", environment=environment)
+        return puppet
+
+    def test_a_socket_that_is_passed_is_served_instead_of_the_default_one_and_stays(self):
+        waiting = self.connect()
+        self.manager.start()
+        self.assertEqual(waiting.call("GetStatistics")["environments"], 0)
+        self.assertFalse(os.path.exists(self.manager.path("run/org.regionbroker")))
+        peer = self.connect().socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        self.assertEqual(array.array("i", peer)[0], self.manager.pid)
+        self.assertEqual(self.manager.kill(signal.SIGTERM), 0)
+        self.assertTrue(os.path.exists(self.manager.path("socket")))
+
+    def test_sockets_of_the_command_line_are_served_beside_it(self):
+        self.manager.start("--listen", self.manager.path("more"))
+        self.manager.wait_ready()
+        for name in "socket", "more":
+            self.connect(name).call("GetStatistics")
+        self.assertEqual(self.manager.kill(signal.SIGTERM), 0)
+        self.assertFalse(os.path.exists(self.manager.path("more")))
+
+    def test_it_says_when_it_is_ready_what_there_is_and_when_it_stops(self):
+        self.manager.start()
+        self.manager.wait_ready()
+        self.manager.wait_status("0 environments, 0 regions, 0 bytes, 0 attachments")
+        puppet = self.create()
+        self.manager.wait_status("1 environments, 1 regions, 4096 bytes, 1 attachments")
+        puppet.kill()
+        self.manager.wait_status("0 environments, 0 regions, 0 bytes, 0 attachments")
+        self.assertEqual(self.manager.kill(signal.SIGTERM), 0)
+        self.assertIn({"STOPPING": "1"}, self.manager.messages)
+
+    def test_it_says_that_it_is_alive_as_long_as_its_loop_turns(self):
+        self.manager.start(WATCHDOG_USEC="200000")
+        for _ in range(5):
+            self.manager.hear_until(lambda said: "WATCHDOG" in said)
+        os.kill(self.manager.pid, signal.SIGSTOP)
+        # what it said before it stopped may still be there
+        while select.select([self.manager.notify], [], [], 1)[0]:
+            self.manager.hear()
+        os.kill(self.manager.pid, signal.SIGCONT)
+        self.manager.hear_until(lambda said: "WATCHDOG" in said)
+
+    def test_nobody_is_watched_for_another_process(self):
+        self.manager.start(WATCHDOG_USEC="1000", WATCHDOG_PID="1")
+        self.manager.wait_ready()
+        self.connect().call("GetStatistics")
+        self.manager.kill(signal.SIGTERM)
+        self.assertFalse([said for said in self.manager.messages if "WATCHDOG" in said])
+
+    def test_memory_without_a_name_is_kept_until_it_is_given_back(self):
+        self.manager.start()
+        puppet = self.create()
+        self.manager.hear_until(lambda said: "FDSTORE" in said)
+        self.create("named", backing="posix")
+        self.assertEqual(len(self.manager.kept), 1)
+        puppet.kill()
+        self.manager.hear_until(lambda said: "FDSTOREREMOVE" in said)
+        self.assertEqual(self.manager.kept, {})
+
+    def test_a_broker_that_was_killed_or_stopped_is_gone_on_with(self):
+        for number in signal.SIGKILL, signal.SIGTERM:
+            with self.subTest(number):
+                self.manager.start()
+                puppet = self.create()
+                self.manager.hear_until(lambda said: "FDSTORE" in said)
+                self.assertEqual(self.manager.kill(number), -number if number == signal.SIGKILL else 0)
+                self.assertEqual(len(self.manager.kept), 1)
+                self.manager.start()
+                found = self.connect().call("Describe", environment="e")
+                self.assertEqual([(row["pid"], row["standing"]) for row in found["attachments"]],
+                                 [(puppet.pid, "resumed")])
+                self.assertEqual(found["environment"]["state"], "ready")
+                joiner = self.puppet()
+                self.assertEqual(joiner.open("e")["environment"]["regions"][0]["id"],
+                                 found["environment"]["regions"][0]["id"])
+                joiner.kill()
+                puppet.kill()
+                self.manager.hear_until(lambda said: "FDSTOREREMOVE" in said)
+                self.manager.kill(signal.SIGINT)
+                self.assertEqual(self.manager.kept, {})
+
+    def test_descriptors_that_belong_to_nothing_are_dropped_and_reported(self):
+        for name in "r1", "something":
+            self.manager.kept[name] = os.memfd_create("other")
+        self.manager.start()
+        self.manager.wait_ready()
+        self.assertEqual(self.manager.kept, {})
+        self.manager.kill(signal.SIGTERM)
+        for name in "r1", "something":
+            self.assertIn(f"kept a descriptor {name} for us that belongs to nothing; it was dropped", self.manager.log())
+
+    def test_memory_under_a_wrong_name_is_not_believed(self):
+        self.manager.start()
+        puppet = self.create()
+        self.manager.hear_until(lambda said: "FDSTORE" in said)
+        self.manager.kill()
+        name = next(iter(self.manager.kept))
+        os.close(self.manager.kept[name])
+        self.manager.kept[name] = os.memfd_create("other")
+        os.truncate(self.manager.kept[name], 4096)
+        self.manager.start()
+        self.manager.wait_ready()
+        self.assertIn("lost region data of environment e", self.manager.log())
+        puppet.kill()
+        self.manager.wait_status("0 environments, 0 regions, 0 bytes, 0 attachments")
+        self.assertEqual(self.manager.kept, {})
+
+    def test_what_does_not_fit_into_the_store_is_reported_once(self):
+        self.manager.start(FDSTORE="2")
+        puppets = [self.create(f"e{i}") for i in range(5)]
+        self.connect().call("GetStatistics")
+        self.manager.wait_ready()
+        self.manager.kill()
+        self.assertEqual(len(self.manager.kept), 2)
+        self.assertEqual(self.manager.log().count("does not take region data of environment e2"), 1)
+        self.assertEqual(self.manager.log().count("does not take"), 1)
+        for puppet in puppets:
+            puppet.kill()
+
+    def test_a_connection_that_is_passed_is_served_as_long_as_it_lasts(self):
+        ours, theirs = socket.socketpair()
+        self.manager.start(passed=[("varlink", theirs.fileno())])
+        theirs.close()
+        connection = Connection.__new__(Connection)
+        connection.socket = ours
+        ours.settimeout(PATIENCE)
+        self.assertEqual(connection.call("GetStatistics")["counters"]["sessions"], 1)
+        connection.send("Open", environment="e", create="ifAbsent", definition=DEFINITION)
+        reply, descriptors = connection.receive()
+        self.assertEqual(reply["role"], "initializer")
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self.assertEqual(os.listdir(self.manager.path("run")).count("org.regionbroker"), 0)
+        connection.close()
+        self.assertEqual(self.manager.reap(), 0)
+
+    def test_it_ends_when_nobody_needs_it_and_whoever_waits_then_is_served_by_the_next(self):
+        self.manager.start("--idle-exit", "0")
+        first = self.connect()
+        first.call("GetStatistics")
+        first.close()
+        self.assertEqual(self.manager.reap(), 0)
+        late = self.connect()
+        late.send("GetStatistics")
+        self.manager.start("--idle-exit", "0")
+        self.assertEqual(late.receive()[0]["environments"], 0)
+
+    def test_it_does_not_end_while_there_is_an_environment(self):
+        self.manager.start("--idle-exit", "0")
+        connection = self.connect()
+        connection.send("Open", environment="e", create="always",
+                        definition={**DEFINITION, "lifetime": "persistent"})
+        for descriptor in connection.receive()[1]:
+            os.close(descriptor)
+        connection.call("Ready", environment="e")
+        connection.close()
+        self.manager.wait_status("1 environments, 1 regions, 4096 bytes, 0 attachments")
+        connection = self.connect()
+        connection.call("Remove", environment="e")
+        connection.close()
+        self.assertEqual(self.manager.reap(), 0)
+
+    def test_elsewhere_it_stays(self):
+        self.manager.start("--listen", self.manager.path("more"), passed=[])
+        self.manager.wait_ready()
+        self.connect("more").close()
+        self.connect("more").call("GetStatistics")
+        self.assertEqual(self.manager.kill(signal.SIGTERM), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
