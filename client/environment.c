@@ -121,7 +121,11 @@ static enum region_result environment_new(struct region_broker *broker, const st
         env->broker = broker;
         env->role = (enum region_role)result->role;
         env->reserve = !reserve->given || reserve->value;
-        env->wishes = (struct pages_wishes){ .lock = view->lock.value, .huge_pages = view->huge_pages.value };
+        env->wishes = (struct pages_wishes){
+                .lock = view->lock.value,
+                .huge_pages = env->reserve || view->huge_pages.value,
+                .collapse = view->huge_pages.value,
+        };
         env->differences = info_copy_differences(&env->arena, &result->differences);
         if (!env->differences || !overrides_copy(&request->overrides, &env->arena, &env->overrides))
                 return failure_note_memory();

@@ -169,7 +169,7 @@ struct region_env_options {
         const char *schema;            /* name and version of the layout */
         bool sparse;                   /* do not reserve the memory now; touching it may then fail with SIGBUS */
         bool lock;                     /* keep the pages out of swap */
-        bool huge_pages;               /* ask the kernel for huge pages */
+        bool huge_pages;               /* insist on huge pages; what is not sparse has them where settings allow it */
         const struct region_spec *regions;
         size_t n_regions;
         const struct region_subsystem_sizes *sizes; /* of subsystems; NULL: the defaults */
@@ -355,8 +355,9 @@ enum region_result region_env_remove(struct region_broker *broker, const char *n
 /* --- regions ----------------------------------------------------------------------------------------------------- */
 
 /* Maps the region, at `hint` if that address is free, else where the kernel likes; NULL: no wish. Mapped already, it
- * says where. Read-only where attached for reading. Of a file the kernel is told MADV_RANDOM, which spares the first
- * touch a long read-ahead; a program that reads in order says otherwise by madvise(2). */
+ * says where. Without a hint what has 2 MiB or more comes to lie where huge pages fit. Read-only where attached for
+ * reading. Of a file the kernel is told MADV_RANDOM, which spares the first touch a long read-ahead; a program that reads
+ * in order says otherwise by madvise(2). */
 enum region_result region_map(struct region *region, void *hint, void **ret);
 /* Unmaps it; it stays attached and can be mapped again. */
 void region_unmap(struct region *region);

@@ -4,6 +4,7 @@
 #include "client/pages.h"
 
 #include "client/failure.h"
+#include "client/huge.h"
 
 #include "proto/util.h"
 
@@ -12,8 +13,6 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
-
-#define HUGE_PAGE_SIZE (2u << 20)
 
 /* What may be at the place already: */
 enum place {
@@ -176,15 +175,16 @@ static void heap_remove(const struct pages *pages, void *address)
 
 static enum region_result heap_make(struct pages *pages)
 {
-        void *made = mmap(NULL, pages->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *place = huge_find_place(pages->size);
+        void *made = mmap(place, pages->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
         if (made == MAP_FAILED)
                 return failure_note_system(REGION_E_RESOURCE, "mmap", errno,
                                            "there is no room for the %zu bytes of region '%s' (%s); make it"
                                            " smaller",
                                            pages->size, pages->name, errno_text(errno));
-        if (pages->wishes.huge_pages && pages->size >= HUGE_PAGE_SIZE)
-                madvise(made, pages->size, MADV_HUGEPAGE);
+        if (pages->wishes.huge_pages)
+                huge_advise(made, pages->size);
         pages->heap = made;
         return REGION_OK;
 }
@@ -266,14 +266,29 @@ static enum region_result note_unmappable(const struct pages *pages, int errnum)
 /* What the environment wants of a mapping; only the lock can fail. */
 static enum region_result apply_wishes(const struct pages *pages, void *address)
 {
-        if (pages->wishes.huge_pages && pages->size >= HUGE_PAGE_SIZE)
-                madvise(address, pages->size, MADV_HUGEPAGE);
+        if (pages->wishes.huge_pages)
+                huge_advise(address, pages->size);
         if (!pages->wishes.lock || mlock(address, pages->size) == 0)
                 return REGION_OK;
         return failure_note_system(REGION_E_RESOURCE, "mlock", errno,
                                    "region '%s' of %zu bytes cannot be locked in memory (%s); raise the limit of locked"
                                    " memory (ulimit -l)",
                                    pages->name, pages->size, errno_text(errno));
+}
+
+/* Where huge pages fit. That place is free when it is found, and another thread may take it before we do. */
+static void *put_anywhere(struct pages *pages)
+{
+        const struct source *source = source_of(pages);
+        void *place, *address = MAP_FAILED;
+
+        for (int i = 0; i < 3 && address == MAP_FAILED && source != &heap; i++) {
+                place = huge_find_place(pages->size);
+                if (!place)
+                        break;
+                address = source->put(pages, place, PLACE_FREE);
+        }
+        return address == MAP_FAILED ? source->put(pages, NULL, PLACE_FREE) : address;
 }
 
 static enum region_result map_anew(struct pages *pages, void *hint, void **ret)
@@ -289,7 +304,7 @@ static enum region_result map_anew(struct pages *pages, void *hint, void **ret)
         }
         address = hint ? source->put(pages, hint, PLACE_FREE) : MAP_FAILED;
         if (address == MAP_FAILED)
-                address = source->put(pages, NULL, PLACE_FREE);
+                address = put_anywhere(pages);
         if (address == MAP_FAILED)
                 return note_unmappable(pages, errno);
 

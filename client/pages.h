@@ -15,7 +15,8 @@
 /* How an environment wants its memory treated. */
 struct pages_wishes {
         bool lock;
-        bool huge_pages;
+        bool huge_pages; /* for the kernel to make where its settings let it */
+        bool collapse;   /* and where they do not, of the small ones that are there */
 };
 
 /* One more place where a region is mapped. */

@@ -81,7 +81,7 @@ static const struct option_row option_rows[] = {
         { KEY_RECOVERY,         OPTIONS_DEFINITION, "recovery",         NULL,       "a death while writing asks for repair" },
         { KEY_SPARSE,           OPTIONS_DEFINITION, "sparse",           NULL,       "do not reserve the memory at once" },
         { KEY_LOCK,             OPTIONS_DEFINITION, "lock",             NULL,       "keep it out of swap" },
-        { KEY_HUGE_PAGES,       OPTIONS_DEFINITION, "huge-pages",       NULL,       "ask for huge pages" },
+        { KEY_HUGE_PAGES,       OPTIONS_DEFINITION, "huge-pages",       NULL,       "insist on huge pages" },
         { KEY_SUBSYSTEM,        OPTIONS_DEFINITION, "subsystem",        "NAME",     "mutex, lock, log, mpool, txn, with =SIZE or =SIZE*N" },
         { KEY_IGNORE_CONFIGURATION, OPTIONS_DEFINITION, "ignore-configuration", NULL, "do not read region-environment.conf in its home" },
         { KEY_EXCLUSIVE,        OPTIONS_DEFINITION, "exclusive",        NULL,       "fail if it exists" },
