@@ -5,11 +5,10 @@
  * compared with what the kernel gives this test without the library. Where the setting is an option of a mount, the mount
  * is this test's own, which takes root. */
 
-#include "tests/support/broker.h"
 #include "tests/support/huge.h"
 #include "tests/support/mount.h"
+#include "tests/support/session.h"
 
-#include "client/libregion.h"
 #include "proto/util.h"
 
 #include <fcntl.h>
@@ -143,30 +142,6 @@ static void end_mounted(void)
         ck_assert_int_eq(umount2(home, MNT_DETACH), 0);
 }
 
-static struct region_broker *connect_library(void)
-{
-        struct region_broker *session;
-
-        ck_assert_msg(region_broker_connect(broker.socket, &session) == REGION_OK, "%s", region_error_message());
-        return session;
-}
-
-static struct region_env *open_env(struct region_broker *session, const struct region_env_options *options)
-{
-        struct region_env *env;
-
-        ck_assert_msg(region_env_open(session, "e", options, &env) == REGION_OK, "%s", region_error_message());
-        return env;
-}
-
-static char *map_region(struct region_env *env)
-{
-        void *mapped;
-
-        ck_assert_msg(region_map(region_env_at(env, 0), NULL, &mapped) == REGION_OK, "%s", region_error_message());
-        return mapped;
-}
-
 static int touch_all(const char *mapped)
 {
         int sum = 0;
@@ -180,16 +155,16 @@ static int touch_all(const char *mapped)
 static void join(int channel, const void *data)
 {
         const struct region_env_options options = { .access = REGION_READ };
-        struct region_broker *session = connect_library();
-        struct region_env *env = open_env(session, &options);
-        char *mapped = map_region(env);
+        struct region_broker *session = connect_session();
+        struct region_env *env = open_env(session, "e", &options);
+        char *mapped = map_region(env, "a");
         struct region *attached;
 
         (void)data;
         ck_assert_int_eq(touch_all(mapped), 5);
         ck_assert(is_huge_aligned(mapped));
         ck_assert_uint_eq(huge_bytes(mapped), WHOLE);
-        ck_assert_int_eq(region_env_attach(env, "a", REGION_WRITE, &attached), REGION_OK);
+        check(region_env_attach(env, "a", REGION_WRITE, &attached));
         mapped[WHOLE - 1] = 6;
         ck_assert_int_eq(touch_all(mapped), 5);
         ck_assert_uint_eq(huge_bytes(mapped), WHOLE);
@@ -210,9 +185,9 @@ static void check_joined(void)
 /* Makes an environment as the options say, and looks for huge pages in the creator and in those who join. */
 static void check_made(const struct region_env_options *options)
 {
-        struct region_broker *session = connect_library();
-        struct region_env *env = open_env(session, options);
-        char *mapped = map_region(env);
+        struct region_broker *session = connect_session();
+        struct region_env *env = open_env(session, "e", options);
+        char *mapped = map_region(env, "a");
         struct stat st;
 
         mapped[0] = 5;
@@ -221,7 +196,6 @@ static void check_made(const struct region_env_options *options)
                 ck_assert_int_eq(fstat(region_fd(region_env_at(env, 0)), &st), 0);
                 ck_assert_int_eq(st.st_blocks * 512, SIZE);
         }
-        ck_assert_int_eq(region_env_ready(env), REGION_OK);
         if (check_huge(mapped, options->backing, options->huge_pages) && options->backing != REGION_BACKING_PRIVATE) {
                 check_joined();
                 ck_assert_int_eq(mapped[WHOLE - 1], 6);
@@ -265,14 +239,14 @@ START_TEST(sparse_memory_does_not_swell_by_them_unless_they_are_asked_for)
         struct stat st;
 
         start_mounted("huge=advise");
-        session = connect_library();
+        session = connect_session();
         options.sparse = true;
         for (int wish = 0; wish < 2; wish++) {
                 options.huge_pages = wish;
-                env = open_env(session, &options);
+                env = open_env(session, "e", &options);
                 ck_assert_int_eq(fstat(region_fd(region_env_at(env, 0)), &st), 0);
                 ck_assert_int_eq(st.st_blocks, 0);
-                map_region(env)[HUGE_PAGE] = 1;
+                map_region(env, "a")[HUGE_PAGE] = 1;
                 ck_assert_int_eq(fstat(region_fd(region_env_at(env, 0)), &st), 0);
                 if (!wish)
                         ck_assert_int_eq(st.st_blocks * 512, 4096);
@@ -327,11 +301,11 @@ START_TEST(a_full_mount_is_the_same_error_where_pages_are_huge)
         int peer;
 
         start_mounted("huge=advise,size=21m");
-        session = connect_library();
+        session = connect_session();
         peer = broker_connect();
         options.regions = &larger;
-        ck_assert_int_eq(region_env_open(session, "e", &options, &env), REGION_E_RESOURCE);
-        ck_assert_ptr_nonnull(strstr(region_error_message(), "the 33554432 bytes of region 'a' cannot be reserved"));
+        check_told(region_env_open(session, "e", &options, &env), REGION_E_RESOURCE,
+                   "the 33554432 bytes of region 'a' cannot be reserved");
         ck_assert_int_eq(region_last_error()->errnum, ENOSPC);
         ck_assert_str_eq(region_last_error()->operation, "fallocate");
         broker_wait_for_statistic(peer, "environments", 0);
@@ -352,10 +326,10 @@ START_TEST(what_just_fits_is_had)
         char *mapped;
 
         start_mounted("huge=advise,size=21m");
-        session = connect_library();
+        session = connect_session();
         options.regions = &fitting;
-        env = open_env(session, &options);
-        mapped = map_region(env);
+        env = open_env(session, "e", &options);
+        mapped = map_region(env, "a");
         memset(mapped, 1, 21 << 20); /* would be SIGBUS */
         region_env_close(env);
         region_broker_close(session);
