@@ -26,14 +26,15 @@
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
 #endif
 
-static int create_memfd(const char **ret_operation)
+static int create_memfd(const struct memory_plan *plan, const char **ret_operation)
 {
+        unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (plan->hugetlb ? MFD_HUGETLB : 0);
         int fd;
 
         *ret_operation = "memfd_create";
-        fd = memfd_create("region", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+        fd = memfd_create("region", flags | MFD_NOEXEC_SEAL);
         if (fd < 0 && errno == EINVAL) /* an older kernel: without the seal on execution */
-                fd = memfd_create("region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+                fd = memfd_create("region", flags);
         return fd < 0 ? -errno : fd;
 }
 
@@ -45,7 +46,7 @@ static int resize(int fd, int64_t size, const char **ret_operation)
 
 static int make_memfd(const struct memory_plan *plan, struct memory *memory, const char **ret_operation)
 {
-        owned(closep) int first = create_memfd(ret_operation);
+        owned(closep) int first = create_memfd(plan, ret_operation);
         int r;
 
         if (first < 0)
@@ -187,6 +188,14 @@ int memory_make(const struct memory_plan *plan, struct memory **ret, const char 
         }
         *ret = memory;
         return 0;
+}
+
+int64_t memory_huge_page_size(void)
+{
+        owned(closep) int fd = memfd_create("size", MFD_CLOEXEC | MFD_HUGETLB); /* takes none of them */
+        struct stat st;
+
+        return fd >= 0 && fstat(fd, &st) == 0 ? st.st_blksize : 0;
 }
 
 int memory_open(const struct memory *memory, enum access access, const char **ret_operation)

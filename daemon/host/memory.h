@@ -12,6 +12,7 @@ struct memory;
 struct memory_plan {
         enum backing backing;
         int64_t size;
+        bool hugetlb;          /* memfd, sysv: from the pool of huge pages, of which `size` is a multiple */
         uint64_t instance, id; /* for a name of our own under /dev/shm */
         int directory;         /* file: where to make it; borrowed until memory_unname() */
         const char *directory_path;
@@ -28,6 +29,9 @@ struct memory_plan {
 int memory_make(const struct memory_plan *plan, struct memory **ret, const char **ret_operation);
 /* Gives a file its name; all else has it. -EEXIST: something is called so, which is not touched. */
 int memory_name(struct memory *memory, const char **ret_operation);
+
+/* The size of the huge pages in the pool; 0 where this kernel has none. */
+int64_t memory_huge_page_size(void);
 
 /* A description of its own for one client: a descriptor, or -errno with the operation. Not for sysv. */
 int memory_open(const struct memory *memory, enum access access, const char **ret_operation);

@@ -17,13 +17,14 @@
 
 int sysv_make(const struct memory_plan *plan, struct memory *memory, const char **ret_operation)
 {
+        int flags = IPC_CREAT | IPC_EXCL | (plan->hugetlb ? SHM_HUGETLB : 0);
         struct shmid_ds segment;
         int r;
 
         memory->shm_key = plan->shm_key;
         memory->creator = getpid();
         *ret_operation = "shmget";
-        memory->shm_id = shmget(plan->shm_key, (size_t)plan->size, IPC_CREAT | IPC_EXCL | 0600);
+        memory->shm_id = shmget(plan->shm_key, (size_t)plan->size, flags | 0600);
         if (memory->shm_id < 0) {
                 r = -errno;
                 memory->unnamed = true;
