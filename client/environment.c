@@ -123,8 +123,9 @@ static enum region_result environment_new(struct region_broker *broker, const st
         env->reserve = !reserve->given || reserve->value;
         env->wishes = (struct pages_wishes){
                 .lock = view->lock.value,
-                .huge_pages = env->reserve || view->huge_pages.value,
-                .collapse = view->huge_pages.value,
+                .huge_pages = !view->hugetlb.value && (env->reserve || view->huge_pages.value),
+                .collapse = !view->hugetlb.value && view->huge_pages.value,
+                .hugetlb = view->hugetlb.value,
         };
         env->differences = info_copy_differences(&env->arena, &result->differences);
         if (!env->differences || !overrides_copy(&request->overrides, &env->arena, &env->overrides))

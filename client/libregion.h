@@ -117,7 +117,7 @@ enum region_standing { REGION_CONNECTED = 1, REGION_INHERITED, REGION_RESUMED };
 /* A region that is to be made. */
 struct region_spec {
         const char *name;
-        size_t size;                 /* rounded up to whole pages */
+        size_t size;                 /* rounded up to whole pages, huge ones with `hugetlb` */
         enum region_backing backing; /* 0: that of the environment */
         const char *type;            /* env, mutex, lock, log, mpool, txn or a word of your own; NULL: "user" */
         uint64_t reserved[4];        /* zero */
@@ -170,6 +170,7 @@ struct region_env_options {
         bool sparse;                   /* do not reserve the memory now; touching it may then fail with SIGBUS */
         bool lock;                     /* keep the pages out of swap */
         bool huge_pages;               /* insist on huge pages; what is not sparse has them where settings allow it */
+        bool hugetlb;                  /* huge pages of the machine's pool; for memfd, sysv and private alone */
         const struct region_spec *regions;
         size_t n_regions;
         const struct region_subsystem_sizes *sizes; /* of subsystems; NULL: the defaults */

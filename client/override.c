@@ -228,6 +228,7 @@ static const struct rule rules[] = {
         IN_ENVIRONMENT("sparse",           reserve,          sparse_kind),
         IN_ENVIRONMENT("lock",             lock,             flag_kind),
         IN_ENVIRONMENT("huge-pages",       huge_pages,       flag_kind),
+        IN_ENVIRONMENT("hugetlb",          hugetlb,          flag_kind),
         IN_ENVIRONMENT("region-directory", region_directory, directory_kind),
         IN_REGION("size",    size,    size_kind),
         IN_REGION("backing", backing, backing_kind),

@@ -175,14 +175,15 @@ static void heap_remove(const struct pages *pages, void *address)
 
 static enum region_result heap_make(struct pages *pages)
 {
+        int flags = MAP_PRIVATE | MAP_ANONYMOUS | (pages->wishes.hugetlb ? MAP_HUGETLB : 0);
         void *place = huge_find_place(pages->size);
-        void *made = mmap(place, pages->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *made = mmap(place, pages->size, PROT_READ | PROT_WRITE, flags, -1, 0);
 
         if (made == MAP_FAILED)
                 return failure_note_system(REGION_E_RESOURCE, "mmap", errno,
-                                           "there is no room for the %zu bytes of region '%s' (%s); make it"
-                                           " smaller",
-                                           pages->size, pages->name, errno_text(errno));
+                                           "there is no room for the %zu bytes of region '%s' (%s); %s", pages->size,
+                                           pages->name, errno_text(errno),
+                                           pages->wishes.hugetlb ? POOL_ADVICE : "make it smaller");
         if (pages->wishes.huge_pages)
                 huge_advise(made, pages->size);
         pages->heap = made;
@@ -257,10 +258,11 @@ void pages_release(struct pages *pages)
 static enum region_result note_unmappable(const struct pages *pages, int errnum)
 {
         const char *operation = source_of(pages)->operation;
+        const char *advice = pages->wishes.hugetlb && errnum == ENOMEM ? "; " POOL_ADVICE : "";
 
         return failure_note_system(REGION_E_RESOURCE, operation, errnum,
-                                   "region '%s' of %zu bytes cannot be mapped, %s says: %s", pages->name, pages->size,
-                                   operation, errno_text(errnum));
+                                   "region '%s' of %zu bytes cannot be mapped, %s says: %s%s", pages->name, pages->size,
+                                   operation, errno_text(errnum), advice);
 }
 
 /* What the environment wants of a mapping; only the lock can fail. */
@@ -276,13 +278,19 @@ static enum region_result apply_wishes(const struct pages *pages, void *address)
                                    pages->name, pages->size, errno_text(errno));
 }
 
+/* The heap has its place already, and the kernel aligns what is of the pool. */
+static bool places_itself(const struct pages *pages)
+{
+        return source_of(pages) == &heap || pages->wishes.hugetlb;
+}
+
 /* Where huge pages fit. That place is free when it is found, and another thread may take it before we do. */
 static void *put_anywhere(struct pages *pages)
 {
         const struct source *source = source_of(pages);
         void *place, *address = MAP_FAILED;
 
-        for (int i = 0; i < 3 && address == MAP_FAILED && source != &heap; i++) {
+        for (int i = 0; i < 3 && address == MAP_FAILED && !places_itself(pages); i++) {
                 place = huge_find_place(pages->size);
                 if (!place)
                         break;

@@ -17,7 +17,11 @@ struct pages_wishes {
         bool lock;
         bool huge_pages; /* for the kernel to make where its settings let it */
         bool collapse;   /* and where they do not, of the small ones that are there */
+        bool hugetlb;    /* it is of the pool of huge pages */
 };
+
+/* What to do where a sentence says that there are none of those. */
+#define POOL_ADVICE "the pool of huge pages has too few that are free: raise vm.nr_hugepages, or make it smaller"
 
 /* One more place where a region is mapped. */
 struct pages_place {

@@ -91,7 +91,7 @@ static bool defines(const struct region_env_options *o)
 {
         return creates(o) || o->backing || o->home || o->region_directory || o->shm_key || o->mode || o->group ||
                o->lifetime || o->linger_usec || o->recovery || o->schema || o->sparse || o->lock || o->huge_pages ||
-               o->n_regions > 0 || o->subsystems;
+               o->hugetlb || o->n_regions > 0 || o->subsystems;
 }
 
 static enum region_result fill_definition(struct definition *definition, const struct region_env_options *options,
@@ -111,6 +111,7 @@ static enum region_result fill_definition(struct definition *definition, const s
                 .reserve = { .given = options->sparse, .value = false },
                 .lock = if_true(options->lock),
                 .huge_pages = if_true(options->huge_pages),
+                .hugetlb = if_true(options->hugetlb),
         };
         return fill_specs(&definition->regions, options, subsystems, arena);
 }

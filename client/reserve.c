@@ -156,23 +156,30 @@ static bool makes_huge_pages(const struct pages *pages)
 static enum region_result note_full(const struct pages *pages, const char *operation, int errnum)
 {
         return failure_note_system(REGION_E_RESOURCE, operation, errnum,
-                                   "the %zu bytes of region '%s' cannot be reserved (%s); free some memory, make it"
-                                   " smaller, or open the environment sparse",
-                                   pages->size, pages->name, errno_text(errnum));
+                                   "the %zu bytes of region '%s' cannot be reserved (%s); %s", pages->size, pages->name,
+                                   errno_text(errnum),
+                                   pages->wishes.hugetlb
+                                           ? POOL_ADVICE
+                                           : "free some memory, make it smaller, or open the environment sparse");
+}
+
+/* A disk and the pool of huge pages know best themselves. */
+static bool has_room(const struct pages *pages, size_t size)
+{
+        return pages->backing == REGION_BACKING_FILE || pages->wishes.hugetlb || machine_has(size);
 }
 
 /* fallocate() makes small pages, and they stay small; but it is the one that says why there is no room. */
 static enum region_result reserve_descriptor(const struct pages *pages)
 {
         size_t missing = pages->size - bytes_there(pages);
-        bool takes_memory = pages->backing != REGION_BACKING_FILE;
         bool touches = missing > 0 && makes_huge_pages(pages);
         int r = 0;
 
         for (size_t offset = 0; offset < pages->size && missing > 0 && r == 0; offset += STEP) {
                 size_t rest = pages->size - offset, size = MIN(rest, STEP);
 
-                if (takes_memory && !machine_has(MIN(missing, rest)))
+                if (!has_room(pages, MIN(missing, rest)))
                         r = -ENOMEM;
                 else if (!touches || !touch_part(pages, offset, size, size))
                         r = allocate_step(pages->fd, offset, size);
@@ -187,7 +194,7 @@ static enum region_result reserve_mapping(const struct pages *pages, char *start
         for (size_t offset = 0; offset < pages->size && r == 0; offset += STEP) {
                 size_t rest = pages->size - offset;
 
-                r = machine_has(rest) ? populate_step(start + offset, MIN(rest, STEP)) : -ENOMEM;
+                r = has_room(pages, rest) ? populate_step(start + offset, MIN(rest, STEP)) : -ENOMEM;
         }
         return r < 0 ? note_full(pages, "madvise", -r) : REGION_OK;
 }

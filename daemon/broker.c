@@ -4,6 +4,7 @@
 #include "daemon/broker.h"
 
 #include "daemon/creation.h"
+#include "daemon/host/memory.h"
 #include "daemon/lifecycle.h"
 #include "daemon/reclaim.h"
 #include "daemon/recovery.h"
@@ -40,6 +41,7 @@ int broker_init(struct broker *broker, const struct broker_settings *settings)
         memset(broker, 0, sizeof(*broker));
         broker->settings = *settings;
         broker->ipc_namespace = identity_ipc_namespace();
+        broker->huge_page_size = memory_huge_page_size();
         broker->next_key = creation_first_key(instance);
         TAILQ_INIT(&broker->woken);
         TAILQ_INIT(&broker->watchers);

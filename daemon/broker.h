@@ -42,13 +42,14 @@ struct broker {
         struct counters counters;
         struct ledger ledger;
         uint64_t ipc_namespace;
-        int32_t next_key;     /* where to look for free System V keys */
-        int64_t now;          /* CLOCK_MONOTONIC, of this turn of the loop */
-        int64_t realtime;     /* CLOCK_REALTIME, likewise */
-        int64_t started_usec; /* realtime */
-        bool stopping;        /* sessions end because we do: that nothing follows from */
-        bool keeps;           /* and another broker goes on with what there is */
-        int keeper_failure;   /* of the latest that was to be kept, -errno; 0: none */
+        int64_t huge_page_size; /* of the pool; 0: there is none */
+        int32_t next_key;       /* where to look for free System V keys */
+        int64_t now;            /* CLOCK_MONOTONIC, of this turn of the loop */
+        int64_t realtime;       /* CLOCK_REALTIME, likewise */
+        int64_t started_usec;   /* realtime */
+        bool stopping;          /* sessions end because we do: that nothing follows from */
+        bool keeps;             /* and another broker goes on with what there is */
+        int keeper_failure;     /* of the latest that was to be kept, -errno; 0: none */
 };
 
 struct request {

@@ -9,6 +9,7 @@
 #include "daemon/host/directory.h"
 #include "daemon/host/memory.h"
 #include "daemon/host/reference.h"
+#include "daemon/making.h"
 #include "proto/util.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* --- machine failures -------------------------------------------------------------------------------------------- */
+/* --- regions ----------------------------------------------------------------------------------------------------- */
 
 static int refuse_key(struct refusal *refusal, int32_t key)
 {
@@ -31,40 +32,6 @@ static int refuse_key(struct refusal *refusal, int32_t key)
         refusal->shm_uid = holder.uid;
         refusal->shm_pid = holder.pid;
         return refuse(refusal, REFUSED_KEY_IN_USE);
-}
-
-/* --- regions ----------------------------------------------------------------------------------------------------- */
-
-/* The memory of one region. -EEXIST: its System V key is taken; else 0 or a refusal. */
-static int make_memory(struct broker *broker, struct request *request, const struct environment *environment,
-                       struct region *region)
-{
-        const struct memory_plan plan = {
-                .backing = region->backing,
-                .size = region->size,
-                .instance = broker->registry.instance,
-                .id = region->id,
-                .directory = environment->directory,
-                .directory_path = environment->directory_path,
-                .number = region->number,
-                .shm_key = region->shm_key,
-                .uid = environment->uid,
-                .gid = environment->gid,
-                .mode = environment->mode,
-        };
-        const char *operation;
-        int r;
-
-        if (region->backing == BACKING_PRIVATE)
-                return 0;
-        r = memory_make(&plan, &region->memory, &operation);
-        if (r == -EEXIST && region->backing == BACKING_SYSV)
-                return r;
-        if (r < 0)
-                return refuse_resource(&request->refusal, operation, r);
-        if (region->backing == BACKING_MEMFD)
-                keeping_keep(broker, region);
-        return 0;
 }
 
 static void unmake_memory(struct broker *broker, struct environment *environment)
@@ -101,7 +68,7 @@ static int make_run(struct broker *broker, struct request *request, struct envir
         if (next > key)
                 ledger_intend(broker, environment, NULL);
         TAILQ_FOREACH(region, &environment->regions, in_environment) {
-                r = make_memory(broker, request, environment, region);
+                r = making_make(broker, request, environment, region);
                 if (r == 0)
                         continue;
                 *ret_taken = region->shm_key;
@@ -110,14 +77,6 @@ static int make_run(struct broker *broker, struct request *request, struct envir
         }
         environment->next_key = next;
         return 0;
-}
-
-static int name_memory(struct request *request, struct region *region)
-{
-        const char *operation;
-        int r = region->memory ? memory_name(region->memory, &operation) : 0;
-
-        return r < 0 ? refuse_resource(&request->refusal, operation, r) : 0;
 }
 
 /* Files get their names once it is written down which files those are. */
@@ -130,7 +89,7 @@ static int name_all(struct broker *broker, struct request *request, struct envir
                 return 0;
         ledger_intend(broker, environment, NULL);
         TAILQ_FOREACH(region, &environment->regions, in_environment) {
-                r = name_memory(request, region);
+                r = making_name(request, region);
                 if (r != 0)
                         break;
         }
@@ -177,7 +136,7 @@ static struct region *new_region(struct broker *broker, const struct environment
         if (!region)
                 return NULL;
         region->id = registry_next_id(&broker->registry);
-        region->size = definition_round_size(spec->size);
+        region->size = definition_round_size(broker, environment->hugetlb, spec->size);
         return region;
 }
 
@@ -403,7 +362,7 @@ static int make_one_memory(struct broker *broker, struct request *request, struc
         region->shm_key = environment->next_key > 0 ? (int32_t)environment->next_key : broker->next_key;
         for (int i = 0; i < KEY_TRIES; i++) {
                 ledger_intend(broker, environment, region);
-                r = make_memory(broker, request, environment, region);
+                r = making_make(broker, request, environment, region);
                 if (r != -EEXIST || environment->key_given)
                         break;
                 region->shm_key = key_after(region->shm_key);
@@ -427,7 +386,7 @@ int creation_make_region(struct broker *broker, struct request *request, struct 
                 r = make_one_memory(broker, request, environment, region);
         if (r == 0 && region->backing == BACKING_FILE) {
                 ledger_intend(broker, environment, region);
-                r = name_memory(request, region);
+                r = making_name(request, region);
         }
         if (r != 0) {
                 memory_release(take_ptr(region->memory));

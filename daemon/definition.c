@@ -31,28 +31,41 @@ int definition_check_name(const char *name, struct refusal *refusal)
         return refuse(refusal, REFUSED_NAME);
 }
 
-int64_t definition_round_size(int64_t size)
+int64_t definition_round_size(const struct broker *broker, bool hugetlb, int64_t size)
 {
-        int64_t page = sysconf(_SC_PAGESIZE);
+        int64_t page = hugetlb && broker->huge_page_size > 0 ? broker->huge_page_size : sysconf(_SC_PAGESIZE);
 
         return (size + page - 1) / page * page;
 }
 
-static int check_spec(struct broker *broker, const struct spec *spec, const char *parameter, struct refusal *refusal)
+/* What has a name in a filesystem is not of the pool. */
+static bool is_fit_for_hugetlb(enum backing backing)
 {
+        return backing != BACKING_POSIX && backing != BACKING_FILE;
+}
+
+static int check_spec(struct broker *broker, const struct spec *spec, bool hugetlb, const char *parameter,
+                      struct refusal *refusal)
+{
+        int64_t most = broker->settings.limits.region_bytes;
         int r = definition_check_name(spec->name, refusal);
 
         if (r != 0)
                 return r;
-        if (spec->size <= 0 || (spec->type && strlen(spec->type) > TYPE_MAX_BYTES))
+        if (spec->size <= 0 || (spec->type && strlen(spec->type) > TYPE_MAX_BYTES) ||
+            (hugetlb && !is_fit_for_hugetlb(spec->backing)))
                 return definition_refuse(refusal, parameter);
-        return quota_check("regionBytes", 0, spec->size, broker->settings.limits.region_bytes, refusal);
+        r = quota_check("regionBytes", 0, spec->size, most, refusal);
+        if (r == 0 && hugetlb)
+                r = quota_check("regionBytes", 0, definition_round_size(broker, true, spec->size), most, refusal);
+        return r;
 }
 
 static int check_specs(struct broker *broker, struct request *request, const struct definition *definition)
 {
         const struct spec *specs = definition->regions.items;
         struct refusal *refusal = &request->refusal;
+        bool hugetlb = definition->hugetlb.value;
         int64_t bytes = 0;
         int r;
 
@@ -63,7 +76,7 @@ static int check_specs(struct broker *broker, struct request *request, const str
         for (size_t i = 0; i < definition->regions.n; i++) {
                 enum backing backing = definition->backing ? definition->backing : BACKING_MEMFD;
 
-                r = check_spec(broker, &specs[i], "definition", refusal);
+                r = check_spec(broker, &specs[i], hugetlb, "definition", refusal);
                 if (r != 0)
                         return r;
                 if (specs[i].backing && (specs[i].backing == BACKING_PRIVATE) != (backing == BACKING_PRIVATE))
@@ -71,7 +84,7 @@ static int check_specs(struct broker *broker, struct request *request, const str
                 for (size_t j = 0; j < i; j++)
                         if (strcmp(specs[i].name, specs[j].name) == 0)
                                 return definition_refuse(refusal, "definition");
-                bytes += definition_round_size(specs[i].size); /* cannot overflow: 250 times 2^46 */
+                bytes += definition_round_size(broker, hugetlb, specs[i].size); /* cannot overflow: 250 times 2^46 */
         }
         return quota_check_regions(request->peer->account, &broker->settings.limits, 1, (int64_t)definition->regions.n,
                                    bytes, refusal);
@@ -93,7 +106,8 @@ int definition_check(struct broker *broker, struct request *request, const struc
             (linger->given && (linger->value < 0 || linger->value > broker->settings.limits.linger_usec)) ||
             (key->given && (key->value < 1 || key->value > last_key)) ||
             (definition->schema && strlen(definition->schema) > NAME_MAX_BYTES) ||
-            (is_private && definition->lifetime == LIFETIME_PERSISTENT))
+            (is_private && definition->lifetime == LIFETIME_PERSISTENT) ||
+            (definition->hugetlb.value && !is_fit_for_hugetlb(definition->backing)))
                 return definition_refuse(&request->refusal, "definition");
         return check_specs(broker, request, definition);
 }
@@ -102,7 +116,7 @@ int definition_check_region(struct broker *broker, struct request *request, cons
                             const struct spec *spec)
 {
         struct refusal *refusal = &request->refusal;
-        int r = check_spec(broker, spec, "region", refusal);
+        int r = check_spec(broker, spec, environment->hugetlb, "region", refusal);
 
         if (r != 0)
                 return r;
@@ -113,5 +127,5 @@ int definition_check_region(struct broker *broker, struct request *request, cons
         if (r != 0)
                 return r;
         return quota_check_regions(environment->account, &broker->settings.limits, 0, 1,
-                                   definition_round_size(spec->size), refusal);
+                                   definition_round_size(broker, environment->hugetlb, spec->size), refusal);
 }

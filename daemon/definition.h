@@ -10,7 +10,7 @@ int definition_check(struct broker *broker, struct request *request, const struc
 int definition_check_region(struct broker *broker, struct request *request, const struct environment *environment,
                             const struct spec *spec);
 
-/* Whole pages. */
-int64_t definition_round_size(int64_t size);
+/* Whole pages; `hugetlb`: of the pool of huge ones. */
+int64_t definition_round_size(const struct broker *broker, bool hugetlb, int64_t size);
 /* REFUSED_INVALID_PARAMETER, naming the parameter at fault. */
 int definition_refuse(struct refusal *refusal, const char *parameter);

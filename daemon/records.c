@@ -6,11 +6,11 @@
  *   trace        N unnamed  N device  N inode  T path  S shm-id  S creator  S changed
  *   region       N id  T name  T type  N number  S size  N backing  S shm-key  N privately-held  departed
  *                N has-memory  [trace]
- *   environment  N version  N id  T name  T home  N device  N inode  S born (of the home)  T schema  N state  N named  N generation  N deaths  N uid  N gid  N mode
- *                N backing  N lifetime  S linger  N reserve  N lock  N huge-pages  N recovery  N key-given  S next-key
- *                S created  process (its creator)  N initializer  N recoverer  departed (the culprit)  N died-again
- *                N last-number  T directory  N own-directory  T rule  N regions-reclaimed
- *                S bytes-reclaimed  N regions  region...
+ *   environment  N version  N id  T name  T home  N device  N inode  S born (of the home)  T schema  N state  N named
+ *                N generation  N deaths  N uid  N gid  N mode  N backing  N lifetime  S linger  N reserve  N lock
+ *                N huge-pages  N hugetlb  N recovery  N key-given  S next-key  S created  process (its creator)
+ *                N initializer  N recoverer  departed (the culprit)  N died-again  N last-number  T directory
+ *                N own-directory  T rule  N regions-reclaimed  S bytes-reclaimed  N regions  region...
  *   member       N version  process  N gid  N access  S since  N grants  { N region  N access  S since }...
  *   event        N version  N sequence  S realtime  N kind  T environment  N environment-id  T region  N uid  N gid  N mode
  *                N by-process  S pid  N uid  T command  N written  T...  O exit-status  O signal  T reason  O bytes
@@ -208,6 +208,7 @@ static void put_wishes(struct record *record, const struct environment *environm
         record_put(record, environment->reserve);
         record_put(record, environment->lock);
         record_put(record, environment->huge_pages);
+        record_put(record, environment->hugetlb);
         record_put(record, environment->recovery);
         record_put(record, environment->key_given);
         record_put_signed(record, environment->next_key);
@@ -221,6 +222,7 @@ static void take_wishes(struct reading *reading, struct environment *environment
         environment->reserve = record_take(reading);
         environment->lock = record_take(reading);
         environment->huge_pages = record_take(reading);
+        environment->hugetlb = record_take(reading);
         environment->recovery = record_take(reading);
         environment->key_given = record_take(reading);
         environment->next_key = record_take_signed(reading);

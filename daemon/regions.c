@@ -158,8 +158,14 @@ int broker_detach(struct broker *broker, struct request *request, const struct d
 /* Deleted under its holders, a region lives on in a retired environment that has nothing but it. */
 static int exile(struct broker *broker, struct request *request, struct environment *environment, struct region *region)
 {
-        const struct definition nothing = { .mode = { true, environment->mode } };
-        struct environment *retired = environment_new(environment->name, &nothing, region->backing);
+        const struct definition like = {
+                .mode = { true, environment->mode },
+                .reserve = { true, environment->reserve },
+                .lock = { true, environment->lock },
+                .huge_pages = { true, environment->huge_pages },
+                .hugetlb = { true, environment->hugetlb },
+        };
+        struct environment *retired = environment_new(environment->name, &like, region->backing);
         int r;
 
         if (!retired)

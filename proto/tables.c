@@ -102,6 +102,7 @@ static const struct arg definition_fields[] = {
         { "reserve", OPT_BOOL(definition, reserve) },
         { "lock", OPT_BOOL(definition, lock) },
         { "hugePages", OPT_BOOL(definition, huge_pages) },
+        { "hugetlb", OPT_BOOL(definition, hugetlb) },
         { "regions", STRUCTS(definition, regions, spec) },
 };
 static const struct arg_struct definition_type = TABLE("Definition", definition);
@@ -139,6 +140,7 @@ static const struct arg environment_view_fields[] = {
         { "reserve", OPT_BOOL(environment_view, reserve) },
         { "lock", OPT_BOOL(environment_view, lock) },
         { "hugePages", OPT_BOOL(environment_view, huge_pages) },
+        { "hugetlb", OPT_BOOL(environment_view, hugetlb) },
         { "createdUSec", INT(environment_view, created_usec) },
         { "creatorPid", INT(environment_view, creator_pid) },
         { "creatorCommand", STRING(environment_view, creator_command) },

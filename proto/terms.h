@@ -93,6 +93,7 @@ struct definition {
         struct opt_bool reserve;
         struct opt_bool lock;
         struct opt_bool huge_pages;
+        struct opt_bool hugetlb;
         struct struct_array regions; /* of struct spec */
 };
 
@@ -130,6 +131,7 @@ struct environment_view {
         struct opt_bool reserve;
         struct opt_bool lock;
         struct opt_bool huge_pages;
+        struct opt_bool hugetlb;
         int64_t created_usec;
         int64_t creator_pid;
         const char *creator_command;

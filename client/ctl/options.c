@@ -38,6 +38,7 @@ enum option_key {
         KEY_SPARSE,
         KEY_LOCK,
         KEY_HUGE_PAGES,
+        KEY_HUGETLB,
         KEY_SUBSYSTEM,
         KEY_IGNORE_CONFIGURATION,
         KEY_EXCLUSIVE,
@@ -82,6 +83,7 @@ static const struct option_row option_rows[] = {
         { KEY_SPARSE,           OPTIONS_DEFINITION, "sparse",           NULL,       "do not reserve the memory at once" },
         { KEY_LOCK,             OPTIONS_DEFINITION, "lock",             NULL,       "keep it out of swap" },
         { KEY_HUGE_PAGES,       OPTIONS_DEFINITION, "huge-pages",       NULL,       "insist on huge pages" },
+        { KEY_HUGETLB,          OPTIONS_DEFINITION, "hugetlb",          NULL,       "take huge pages of the machine's pool" },
         { KEY_SUBSYSTEM,        OPTIONS_DEFINITION, "subsystem",        "NAME",     "mutex, lock, log, mpool, txn, with =SIZE or =SIZE*N" },
         { KEY_IGNORE_CONFIGURATION, OPTIONS_DEFINITION, "ignore-configuration", NULL, "do not read region-environment.conf in its home" },
         { KEY_EXCLUSIVE,        OPTIONS_DEFINITION, "exclusive",        NULL,       "fail if it exists" },
@@ -284,6 +286,9 @@ static int apply_definition(struct region_env_options *env, enum option_key key,
                 return 0;
         case KEY_IGNORE_CONFIGURATION:
                 env->ignore_configuration = true;
+                return 0;
+        case KEY_HUGETLB:
+                env->hugetlb = true;
                 return 0;
         default:
                 env->create = REGION_CREATE_ALWAYS;

@@ -39,6 +39,7 @@ struct environment *environment_new(const char *name, const struct definition *d
         environment->recovery = definition->recovery.value;
         environment->lock = definition->lock.value;
         environment->huge_pages = definition->huge_pages.value;
+        environment->hugetlb = definition->hugetlb.value;
         environment->key_given = definition->shm_key.given;
         environment->next_key = definition->shm_key.value;
         if (change_init(&environment->change, CHANGE_ENVIRONMENT) < 0 || !copy_string(&environment->name, name) ||

@@ -56,6 +56,7 @@ struct environment {
         enum lifetime lifetime;
         int64_t linger_usec;
         bool reserve, lock, huge_pages;
+        bool hugetlb;     /* its memory is of the pool of huge pages */
         bool recovery;    /* a death while attached for writing makes it dirty */
         bool key_given;   /* its System V keys are those that were asked for */
         int64_t next_key; /* for one more System V region; more than INT32_MAX when there is none */

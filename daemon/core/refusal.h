@@ -33,7 +33,7 @@ struct refusal {
         enum refusal_code code;
         const char *name;   /* the environment as the caller called it; or the field, limit or name at fault */
         const char *region; /* for Busy: that region alone */
-        const char *reason; /* for a name that is not allowed */
+        const char *reason; /* for a name that is not allowed; for a resource in place of what errno says, or NULL */
         struct environment *environment; /* where it exists and the caller may know */
         enum role role;
         const char *schema;

@@ -33,6 +33,13 @@ static const enum wire_error names[] = {
         [REFUSED_NAME] = ERROR_NAME_NOT_ALLOWED,
 };
 
+static const char *resource_message(const struct refusal *refusal)
+{
+        const char *text = refusal->reason ? refusal->reason : strerrordesc_np(refusal->error);
+
+        return text ? text : "unknown error";
+}
+
 /* The facts by their names in the contract; each error takes the fields that are its own. */
 static int fill_fields(struct arena *arena, const struct call *call, const struct refusal *refusal,
                        struct error_fields *fields)
@@ -58,7 +65,7 @@ static int fill_fields(struct arena *arena, const struct call *call, const struc
                 .maximum = refusal->maximum,
                 .operation = refusal->operation,
                 .errno_name = errno_name ? errno_name : "EUNKNOWN",
-                .message = strerrordesc_np(refusal->error) ? strerrordesc_np(refusal->error) : "unknown error",
+                .message = resource_message(refusal),
                 .name = refusal->name,
                 .reason = refusal->reason,
         };

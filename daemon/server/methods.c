@@ -64,8 +64,8 @@ static int report_opened(struct exchange *exchange, struct opened *opened, struc
                         return r;
         }
         ret->grants = (struct struct_array){ .given = true, .n = opened->n_grants, .items = grants };
-        return report_differences(arena, opened->environment, opened->created ? NULL : args->definition,
-                                  &ret->differences);
+        return report_differences(arena, exchange->broker, opened->environment,
+                                  opened->created ? NULL : args->definition, &ret->differences);
 }
 
 static int run_open(struct exchange *exchange)

@@ -108,6 +108,7 @@ struct environment_view *report_environment(struct arena *arena, const struct br
                 .reserve = { true, environment->reserve },
                 .lock = { true, environment->lock },
                 .huge_pages = { true, environment->huge_pages },
+                .hugetlb = { true, environment->hugetlb },
                 .created_usec = environment->created_usec,
                 .creator_pid = environment->creator->pid,
                 .creator_command = environment->creator->command,
@@ -132,6 +133,16 @@ static void fill_used(int shm_id, int64_t used, void *data)
                         regions[i].bytes_used = given(used);
 }
 
+/* All of them were taken out of the pool when they were made, of which some kernels tell a multiple. */
+static void fill_used_of_pool(struct environment_view *view)
+{
+        struct region_view *regions = view->regions.items;
+
+        for (size_t i = 0; i < view->regions.n; i++)
+                if (regions[i].shm_id.given)
+                        regions[i].bytes_used = given(regions[i].size);
+}
+
 void report_segments(struct environment_view *view)
 {
         const struct region_view *regions = view->regions.items;
@@ -139,7 +150,9 @@ void report_segments(struct environment_view *view)
 
         for (size_t i = 0; i < view->regions.n; i++)
                 has_segments = has_segments || regions[i].shm_id.given;
-        if (has_segments)
+        if (has_segments && view->hugetlb.value)
+                fill_used_of_pool(view);
+        else if (has_segments)
                 memory_look_at_segments(fill_used, view);
 }
 
@@ -349,7 +362,8 @@ static int compare_key(struct differences *list, int64_t wanted, const struct en
         return 0;
 }
 
-static int compare_region(struct differences *list, const struct environment *environment, const struct spec *spec)
+static int compare_region(struct differences *list, const struct broker *broker, const struct environment *environment,
+                          const struct spec *spec)
 {
         const struct region *region = environment_find_region(environment, spec->name);
         const char *field = arena_printf(list->arena, "regions.%s", spec->name);
@@ -366,11 +380,12 @@ static int compare_region(struct differences *list, const struct environment *en
                 compare_words(list, field, backing_word(spec->backing), backing_word(region->backing));
         if (spec->size <= 0 || spec->size > INT64_MAX / 2)
                 return compare_numbers(list, field, spec->size, region->size);
-        return compare_numbers(list, field, definition_round_size(spec->size), region->size);
+        return compare_numbers(list, field, definition_round_size(broker, environment->hugetlb, spec->size),
+                               region->size);
 }
 
-int report_differences(struct arena *arena, const struct environment *environment, const struct definition *definition,
-                       struct struct_array *ret)
+int report_differences(struct arena *arena, const struct broker *broker, const struct environment *environment,
+                       const struct definition *definition, struct struct_array *ret)
 {
         struct differences list = { .arena = arena };
         const struct spec *specs;
@@ -400,9 +415,10 @@ int report_differences(struct arena *arena, const struct environment *environmen
         compare_flag(&list, "reserve", definition->reserve, environment->reserve);
         compare_flag(&list, "lock", definition->lock, environment->lock);
         compare_flag(&list, "hugePages", definition->huge_pages, environment->huge_pages);
+        compare_flag(&list, "hugetlb", definition->hugetlb, environment->hugetlb);
         specs = definition->regions.items;
         for (size_t i = 0; i < definition->regions.n && r == 0; i++)
-                r = compare_region(&list, environment, &specs[i]);
+                r = compare_region(&list, broker, environment, &specs[i]);
         ret->n = list.n;
         ret->items = list.items;
         return r;

@@ -24,6 +24,6 @@ void report_event(const struct event *event, struct event_view *ret);
 bool report_is_inherited(const struct region *region);
 
 /* How what exists differs from what was asked for; the schema is not compared here, it is refused. */
-int report_differences(struct arena *arena, const struct environment *environment, const struct definition *definition,
-                       struct struct_array *ret);
+int report_differences(struct arena *arena, const struct broker *broker, const struct environment *environment,
+                       const struct definition *definition, struct struct_array *ret);
 int report_statistics(struct arena *arena, const struct broker *broker, struct statistics_result *ret);

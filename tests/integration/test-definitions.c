@@ -172,6 +172,7 @@ static const char *const bad_definitions[] = {
         "{'reserve':'yes'," EMPTY "}",
         "{'lock':0," EMPTY "}",
         "{'hugePages':[]," EMPTY "}",
+        "{'hugetlb':1," EMPTY "}",
         "{'backing':'private','lifetime':'persistent'," EMPTY "}",
 
         "{'regions':[{'size':1}]}",
@@ -208,7 +209,8 @@ END_TEST
 static const char *const good_definitions[] = {
         "{" EMPTY "}",
         "{'backing':null,'home':null,'regionDirectory':null,'shmKey':null,'mode':null,'group':null,'lifetime':null,"
-        "'lingerUSec':null,'recovery':null,'schema':null,'reserve':null,'lock':null,'hugePages':null," EMPTY "}",
+        "'lingerUSec':null,'recovery':null,'schema':null,'reserve':null,'lock':null,'hugePages':null,"
+        "'hugetlb':null," EMPTY "}",
         "{'shmKey':2147483646," EMPTY "}",
         "{'mode':0," EMPTY "}",
         "{'mode':511," EMPTY "}",

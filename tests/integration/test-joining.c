@@ -168,6 +168,7 @@ static const struct difference_row differences[] = {
         { "'reserve':false,'regions':[]", "reserve", "false", "true" },
         { "'lock':true,'regions':[]", "lock", "true", "false" },
         { "'hugePages':true,'regions':[]", "hugePages", "true", "false" },
+        { "'hugetlb':true,'regions':[]", "hugetlb", "true", "false" },
         { "'home':'/','regions':[]", "home", "/", "" },
         { "'shmKey':77,'regions':[]", "shmKey", "77", "" },
         { "'regions':[{'name':'c','size':1}]", "regions.c", "present", "absent" },
@@ -207,11 +208,11 @@ START_TEST(all_differences_are_told_at_once)
         make(peer, "e", TWO_REGIONS);
         varlink_ask(peer, &reply, "Open",
                     "{'environment':'e','definition':{'backing':'sysv','home':'/','mode':0,'lifetime':'persistent',"
-                    "'lingerUSec':1,'recovery':true,'reserve':false,'lock':true,'hugePages':true,"
+                    "'lingerUSec':1,'recovery':true,'reserve':false,'lock':true,'hugePages':true,'hugetlb':true,"
                     "'regions':[{'name':'a','type':'x','size':1,'backing':'file'},"
                     "{'name':'b','type':'y','size':1,'backing':'posix'},{'name':'c','size':1}]}}");
         ck_assert_reply(&reply, NULL);
-        ck_assert_int_eq(varlink_number(&reply, "differences"), 9 + 2 + 3 + 1);
+        ck_assert_int_eq(varlink_number(&reply, "differences"), 10 + 2 + 3 + 1);
         close(peer);
 }
 END_TEST

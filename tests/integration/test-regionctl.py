@@ -563,6 +563,20 @@ class MakingAndRemoving(WithBroker):
         self.assertEqual(self.describe("sparse")["environment"]["regions"][0]["bytesUsed"], 0)
         self.assertEqual(self.describe("reserved")["environment"]["regions"][0]["bytesUsed"], 1 << 20)
 
+    def test_huge_pages_are_asked_for(self):
+        self.works("create", "e", "a=4K", "--huge-pages")
+        self.assertTrue(self.describe("e")["environment"]["hugePages"])
+        self.assertFalse(self.describe("e")["environment"]["hugetlb"])
+
+    def test_regions_of_the_pool_have_whole_huge_pages(self):
+        with open("/proc/meminfo") as meminfo:
+            sizes = [int(line.split()[1]) * 1024 for line in meminfo if line.startswith("Hugepagesize:")]
+        if not sizes:
+            self.skipTest("this kernel has no pool of huge pages")
+        self.works("create", "e", "a=4K", "--hugetlb", "--sparse")
+        self.assertTrue(self.describe("e")["environment"]["hugetlb"])
+        self.assertEqual(self.describe("e")["environment"]["bytes"], sizes[0])
+
     def test_more_than_the_broker_or_the_machine_has_is_exit_status_7(self):
         self.fails(REFUSED, ".", "create", "huge", "a=1000000G")
         self.fails(NOT_FOUND, "no environment", "show", "huge")

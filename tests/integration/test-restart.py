@@ -110,6 +110,18 @@ class Restart(WithBroker):
     def test_killed_it_loses_no_private_environment(self):
         self.check_kept("private", signal.SIGKILL)
 
+    def test_killed_it_still_makes_whole_huge_pages_of_the_pool(self):
+        holder = self.ready("private", hugetlb=True)
+        size = self.describe()["environment"]["bytes"]
+        if size == PAGE:
+            self.skipTest("this kernel has no pool of huge pages")
+        self.restart()
+        self.assertTrue(self.describe()["environment"]["hugetlb"])
+        holder.do("again")
+        added = holder.call("AddRegion", environment=self.env, region={"name": "more", "size": 1})
+        self.assertEqual(added["grant"]["region"]["size"], size)
+        self.assertEqual(self.describe()["environment"]["bytes"], 2 * size)
+
     def test_stopped_it_loses_nothing_either(self):
         self.check_kept("sysv", signal.SIGTERM)
 

@@ -100,6 +100,7 @@ START_TEST(without_more_it_is_memfd_memory_of_its_creator_for_as_long_as_somebod
         ck_assert(environment->reserve);
         ck_assert(!environment->lock);
         ck_assert(!environment->huge_pages);
+        ck_assert(!environment->hugetlb);
         ck_assert_int_eq(environment->created_usec, room.realtime);
         ck_assert_ptr_eq(environment->creator, a.peer.process);
         caller_leave(&a);

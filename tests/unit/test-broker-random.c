@@ -161,7 +161,9 @@ static void open_any(struct actor *actor)
 
         *definition = room_define(backings[any(array_size(backings))], any(3));
         if (definition->backing != BACKING_PRIVATE)
-                definition->lifetime = any(4); /* 0: none given */
+                definition->lifetime = any(4);                                              /* 0: none given */
+        if (definition->backing == BACKING_MEMFD || definition->backing == BACKING_PRIVATE) /* takes none of the pool */
+                definition->hugetlb = (struct opt_bool){ true, room.huge_page_size > 0 && any(4) == 0 };
         definition->recovery = (struct opt_bool){ true, any(3) == 0 };
         if (any(4) == 0)
                 definition->linger_usec = (struct opt_int){ true, SECOND };

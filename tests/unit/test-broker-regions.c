@@ -391,6 +391,38 @@ START_TEST(deleted_by_force_a_region_lives_on_until_its_last_holder_lets_go)
 }
 END_TEST
 
+static const struct environment *find_retired(void)
+{
+        const struct environment *found;
+        uint64_t id = 0;
+
+        while ((found = registry_after(&room.registry, id)) && found->state != STATE_RETIRED)
+                id = found->id;
+        ck_assert_ptr_nonnull(found);
+        return found;
+}
+
+/* _i: of which wish; the others are not there. */
+START_TEST(deleted_by_force_its_memory_is_told_to_be_of_the_sort_that_it_is)
+{
+        struct definition definition = room_define(BACKING_PRIVATE, 1);
+        struct opt_bool *const wishes[] = { &definition.lock, &definition.huge_pages, &definition.hugetlb };
+        const struct environment *retired;
+
+        *wishes[_i] = (struct opt_bool){ true, true };
+        definition.reserve = (struct opt_bool){ true, _i == 0 };
+        environment = caller_create(&a, "sheep", &definition);
+        ck_assert_int_eq(delete (&a, "r1", true), 0);
+        retired = find_retired();
+        ck_assert_int_eq(retired->reserve, _i == 0);
+        ck_assert_int_eq(retired->lock, _i == 0);
+        ck_assert_int_eq(retired->huge_pages, _i == 1);
+        ck_assert_int_eq(retired->hugetlb, _i == 2);
+        ck_assert_int_eq(detach(&a, "r1"), 0); /* its process lives on, and has it until it says so */
+        leave_all();
+}
+END_TEST
+
 START_TEST(the_name_of_a_region_that_was_deleted_by_force_can_be_given_anew)
 {
         create();
@@ -512,6 +544,7 @@ int main(void)
         tcase_add_test(deleting, a_region_that_somebody_has_is_busy);
         tcase_add_test(deleting, a_region_that_something_unknown_maps_is_busy_until_it_is_not);
         tcase_add_test(deleting, deleted_by_force_a_region_lives_on_until_its_last_holder_lets_go);
+        tcase_add_loop_test(deleting, deleted_by_force_its_memory_is_told_to_be_of_the_sort_that_it_is, 0, 3);
         tcase_add_test(deleting, the_name_of_a_region_that_was_deleted_by_force_can_be_given_anew);
         tcase_add_test(deleting, deleted_by_force_and_held_by_something_unknown_it_goes_with_that);
         tcase_add_test(deleting, the_holders_of_a_deleted_region_may_be_gone_before_the_environment);

@@ -110,6 +110,7 @@ static void check_refused(const struct region_env_options *options, const char *
         "\n"                                 \
         "lock = yes\n"                       \
         "\thuge-pages = yes\n"               \
+        "hugetlb = yes\n"                    \
         "region-directory = /srv/regions\n"  \
         "; and regions\n"                    \
         "[subsystems] # by size\n"           \
@@ -129,10 +130,10 @@ static const struct region_spec till_of_money[] = {
 };
 static const struct region_subsystem_sizes log_of_64K = { .log = 64 << 10 };
 
-#define EVERYTHING_ASKED                                                                                    \
-        "'regionDirectory':'/srv/regions','shmKey':5678,'mode':432,'group':'shop','lifetime':'persistent'," \
-        "'lingerUSec':120000000,'recovery':true,'reserve':false,'lock':true,'hugePages':true,'regions':["   \
-        "{'name':'env','type':'env','size':65536},{'name':'log','type':'log','size':65536},"                \
+#define EVERYTHING_ASKED                                                                                               \
+        "'regionDirectory':'/srv/regions','shmKey':5678,'mode':432,'group':'shop','lifetime':'persistent',"            \
+        "'lingerUSec':120000000,'recovery':true,'reserve':false,'lock':true,'hugePages':true,"                         \
+        "'hugetlb':true,'regions':[{'name':'env','type':'env','size':65536},{'name':'log','type':'log','size':65536}," \
         "{'name':'till','type':'money','size':12582912,'backing':'memfd'}]}"
 
 START_TEST(what_the_file_says_wins_and_is_told)
@@ -144,7 +145,7 @@ START_TEST(what_the_file_says_wins_and_is_told)
 
         write_conf(EVERYTHING);
         env = open_in_home(&options);
-        check_overrides(env, "subsystems.log: absent -> 64K @17\n"
+        check_overrides(env, "subsystems.log: absent -> 64K @18\n"
                              "backing: default -> sysv @3\n"
                              "mode: 0600 -> 0660 @4\n"
                              "group: default -> shop @5\n"
@@ -155,10 +156,11 @@ START_TEST(what_the_file_says_wins_and_is_told)
                              "sparse: no -> yes @10\n"
                              "lock: no -> yes @12\n"
                              "huge-pages: no -> yes @13\n"
-                             "region-directory: default -> /srv/regions @14\n"
-                             "regions.till.size: 1 -> 12M @19\n"
-                             "regions.till.backing: default -> memfd @20\n"
-                             "regions.till.type: default -> money @21\n");
+                             "hugetlb: no -> yes @14\n"
+                             "region-directory: default -> /srv/regions @15\n"
+                             "regions.till.size: 1 -> 12M @20\n"
+                             "regions.till.backing: default -> memfd @21\n"
+                             "regions.till.type: default -> money @22\n");
         finish(broker);
         check_asked(EVERYTHING_ASKED);
 }
@@ -179,6 +181,7 @@ START_TEST(what_the_program_wanted_anyway_is_no_override)
                 .sparse = true,
                 .lock = true,
                 .huge_pages = true,
+                .hugetlb = true,
                 .subsystems = REGION_SUBSYSTEM_LOG,
                 .sizes = &log_of_64K,
                 .regions = till_of_money,
@@ -202,10 +205,11 @@ static const struct {
         const char *overrides;
 } changes[] = {
         /* what the program wants is taken back */
-        { { .recovery = true, .sparse = true, .lock = true, .huge_pages = true },
-          "[environment]\nrecovery=no\nsparse=no\nlock=no\nhuge-pages=no\n",
-          "'recovery':false,'reserve':true,'lock':false,'hugePages':false,'regions':[]}",
-          "recovery: yes -> no @2\nsparse: yes -> no @3\nlock: yes -> no @4\nhuge-pages: yes -> no @5\n" },
+        { { .recovery = true, .sparse = true, .lock = true, .huge_pages = true, .hugetlb = true },
+          "[environment]\nrecovery=no\nsparse=no\nlock=no\nhuge-pages=no\nhugetlb=no\n",
+          "'recovery':false,'reserve':true,'lock':false,'hugePages':false,'hugetlb':false,'regions':[]}",
+          "recovery: yes -> no @2\nsparse: yes -> no @3\nlock: yes -> no @4\nhuge-pages: yes -> no @5\n"
+          "hugetlb: yes -> no @6\n" },
         { { .mode = 0640, .linger_usec = 500000 },
           "[environment]\nmode=600\nlinger=0\n",
           "'mode':384,'lingerUSec':0,'regions':[]}",
@@ -517,7 +521,7 @@ static const struct {
         { "[environment] mode=0600\n", ":1: '[environment] mode=0600' is no section" },
         { "[environment]\nbackings=memfd\n",
           ":2: 'backings' cannot be set here; expected one of backing, mode, group, lifetime, linger, recovery,"
-          " shm-key, sparse, lock, huge-pages, region-directory" },
+          " shm-key, sparse, lock, huge-pages, hugetlb, region-directory" },
         { "[environment]\nsize=1K\n", ":2: 'size' cannot be set here" },
         { "[environment]\nschema=v1\n", ":2: 'schema' cannot be set here" },
         { "[environment]\nhome=/srv\n", ":2: 'home' cannot be set here" },
@@ -534,6 +538,7 @@ static const struct {
         { "[environment]\nsparse=1\n", ":2: sparse: '1' is not understood; expected yes or no" },
         { "[environment]\nlock=YES\n", ":2: lock: 'YES' is not understood" },
         { "[environment]\nhuge-pages=\n", ":2: huge-pages: '' is not understood" },
+        { "[environment]\nhugetlb=1\n", ":2: hugetlb: '1' is not understood; expected yes or no" },
         { "[environment]\nregion-directory=here\n",
           ":2: region-directory: 'here' is not understood; expected an absolute" },
         { "[region till]\nsize=0\n", ":2: size: '0' is out of range; expected a whole number above zero" },

@@ -82,6 +82,7 @@ START_TEST(all_that_was_chosen_is_asked_for)
                 .sparse = true,
                 .lock = true,
                 .huge_pages = true,
+                .hugetlb = true,
                 .regions = regions,
                 .n_regions = 2,
         };
@@ -90,13 +91,14 @@ START_TEST(all_that_was_chosen_is_asked_for)
         broker = start();
         open_shop(broker, &options);
         finish(broker);
-        ck_assert_str_eq(fake_asked(0),
-                         "{'method':'org.regionbroker.Open','parameters':{'environment':'shop','create':'ifAbsent',"
-                         "'access':'read','definition':{'backing':'file','home':'/srv/caf\xc3\xa9',"
-                         "'regionDirectory':'/srv/regions','shmKey':1000,'mode':432,'group':'shop',"
-                         "'lifetime':'persistent','lingerUSec':7,'recovery':true,'schema':'v1','reserve':false,"
-                         "'lock':true,'hugePages':true,'regions':[{'name':'stock','type':'log','size':100,"
-                         "'backing':'sysv'},{'name':'till','size':1}]},'regions':['till'],'waitUSec':5}}");
+        ck_assert_str_eq(
+                fake_asked(0),
+                "{'method':'org.regionbroker.Open','parameters':{'environment':'shop','create':'ifAbsent',"
+                "'access':'read','definition':{'backing':'file','home':'/srv/caf\xc3\xa9',"
+                "'regionDirectory':'/srv/regions','shmKey':1000,'mode':432,'group':'shop',"
+                "'lifetime':'persistent','lingerUSec':7,'recovery':true,'schema':'v1','reserve':false,"
+                "'lock':true,'hugePages':true,'hugetlb':true,'regions':[{'name':'stock','type':'log','size':100,"
+                "'backing':'sysv'},{'name':'till','size':1}]},'regions':['till'],'waitUSec':5}}");
 }
 END_TEST
 

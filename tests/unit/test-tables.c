@@ -29,12 +29,13 @@ static const struct definition full_definition = {
         .reserve = { true, true },
         .lock = { true, false },
         .huge_pages = { true, true },
+        .hugetlb = { true, false },
         .regions = { true, 2, full_specs },
 };
 #define FULL_DEFINITION                                                                                             \
         "{\"backing\":\"posix\",\"home\":\"/home\",\"regionDirectory\":\"/regions\",\"shmKey\":4660,\"mode\":432,"  \
         "\"group\":\"staff\",\"lifetime\":\"persistent\",\"lingerUSec\":0,\"recovery\":false,\"schema\":\"s1\","    \
-        "\"reserve\":true,\"lock\":false,\"hugePages\":true,\"regions\":" FULL_SPECS "}"
+        "\"reserve\":true,\"lock\":false,\"hugePages\":true,\"hugetlb\":false,\"regions\":" FULL_SPECS "}"
 
 static struct region_view full_region = {
         .id = "r1",
@@ -71,6 +72,7 @@ static const struct environment_view full_environment = {
         .reserve = { true, false },
         .lock = { true, true },
         .huge_pages = { true, false },
+        .hugetlb = { true, true },
         .created_usec = 6,
         .creator_pid = 7,
         .creator_command = "sh",
@@ -81,8 +83,8 @@ static const struct environment_view full_environment = {
 #define FULL_ENVIRONMENT                                                                                           \
         "{\"id\":\"e1\",\"name\":\"db\",\"generation\":1,\"state\":\"recovering\",\"uid\":2,\"gid\":3,\"mode\":4," \
         "\"backing\":\"private\",\"lifetime\":\"creator\",\"lingerUSec\":5,\"home\":\"/h\",\"schema\":\"s\","      \
-        "\"recovery\":true,\"reserve\":false,\"lock\":true,\"hugePages\":false,\"createdUSec\":6,"                 \
-        "\"creatorPid\":7,\"creatorCommand\":\"sh\",\"attachments\":8,\"bytes\":9,\"regions\":[" FULL_REGION "]}"
+        "\"recovery\":true,\"reserve\":false,\"lock\":true,\"hugePages\":false,\"hugetlb\":true,"                     \
+        "\"createdUSec\":6,\"creatorPid\":7,\"creatorCommand\":\"sh\",\"attachments\":8,\"bytes\":9,\"regions\":[" FULL_REGION "]}"
 
 static struct grant_view full_grant = {
         .region = &full_region,
