@@ -17,10 +17,7 @@ struct unit {
 };
 
 static const struct unit size_units[] = {
-        { "", 1 },
-        { "K", 1 << 10 },
-        { "M", 1 << 20 },
-        { "G", 1 << 30 },
+        { "", 1 }, { "K", 1 << 10 }, { "M", 1 << 20 }, { "G", 1 << 30 }, { "T", UINT64_C(1) << 40 },
 };
 
 static const struct unit duration_units[] = {
@@ -108,7 +105,7 @@ int duration_parse(const char *word, int64_t *ret_usec)
 }
 
 /* A bare number, nothing after it. */
-static int number_parse(const char *word, unsigned base, uint64_t max, uint64_t *ret)
+static int digits_parse_all(const char *word, unsigned base, uint64_t max, uint64_t *ret)
 {
         const char *rest;
         uint64_t value;
@@ -128,7 +125,7 @@ int mode_parse(const char *word, mode_t *ret)
         uint64_t mode;
         int r;
 
-        r = number_parse(word, 8, 0777, &mode);
+        r = digits_parse_all(word, 8, 0777, &mode);
         if (r < 0)
                 return r;
         if (mode == 0) /* to libregion it is the default, which is something else */
@@ -142,7 +139,7 @@ int count_parse(const char *word, unsigned most, unsigned *ret)
         uint64_t count;
         int r;
 
-        r = number_parse(word, 10, most, &count);
+        r = digits_parse_all(word, 10, most, &count);
         if (r < 0)
                 return r;
         if (count == 0)
@@ -151,13 +148,12 @@ int count_parse(const char *word, unsigned most, unsigned *ret)
         return 0;
 }
 
-int sequence_parse(const char *word, int64_t *ret)
+int number_parse(const char *word, int64_t *ret)
 {
-        static const struct unit none[] = { { "", 1 } };
         uint64_t value;
         int r;
 
-        r = quantity_parse(word, none, array_size(none), &value);
+        r = digits_parse_all(word, 10, INT64_MAX, &value);
         if (r == 0)
                 *ret = (int64_t)value;
         return r;
@@ -169,7 +165,7 @@ int key_parse(const char *word, int32_t *ret)
         uint64_t key;
         int r;
 
-        r = number_parse(hexadecimal ? word + 2 : word, hexadecimal ? 16 : 10, INT32_MAX, &key);
+        r = digits_parse_all(hexadecimal ? word + 2 : word, hexadecimal ? 16 : 10, INT32_MAX, &key);
         if (r < 0)
                 return r;
         if (key == 0)

@@ -31,7 +31,7 @@ ROOMS = (
 )
 
 # Plain words and helpers, which every room may use.
-VOCABULARY = ("proto/util.h", "proto/terms.h", "proto/control.h")
+VOCABULARY = ("proto/util.h", "proto/terms.h", "proto/control.h", "proto/quantities.h")
 # The public header is installed alone and may be all a program has.
 NO_VOCABULARY = ("api", "examples")
 

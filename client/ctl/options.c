@@ -181,7 +181,7 @@ static int parse_wait(const char *word, struct options *options)
 
 static int parse_since(const char *word, int64_t *ret)
 {
-        int r = sequence_parse(word, ret);
+        int r = number_parse(word, ret);
 
         return r < 0 ? complain_value("--since", word, r, SEQUENCE_EXPECTED) : 0;
 }

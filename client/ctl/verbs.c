@@ -99,8 +99,8 @@ static int verb_help(struct options *options)
                 printf("  %-7s %-32s  %s\n", verbs[i].name, verbs[i].operands, verbs[i].help);
         options_help();
         puts("\n"
-             "SIZE has K, M or G for powers of 1024; DURATION has us, ms, s, min, h or d; BACKING is memfd, sysv,\n"
-             "posix, file or private. REGION_BROKER_SOCKET names another socket than the standard ones,\n"
+             "SIZE has K, M, G or T for powers of 1024; DURATION has us, ms, s, min, h or d; BACKING is memfd,\n"
+             "sysv, posix, file or private. REGION_BROKER_SOCKET names another socket than the standard ones,\n"
              "REGION_ENVIRONMENT the ENV of show, explain, stat and hold where it is left out.\n"
              "\n"
              "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no broker answers, 4 no such environment or region,\n"

@@ -17,9 +17,11 @@ static const struct {
         { "0064K", 0, 64 << 10 },
         { "12M", 0, 12 << 20 },
         { "3G", 0, (size_t)3 << 30 },
+        { "2T", 0, (size_t)2 << 40 },
         { "9223372036854775807", 0, INT64_MAX },
         { "9223372036854775808", -ERANGE, 0 },
         { "8589934592G", -ERANGE, 0 },
+        { "8388608T", -ERANGE, 0 },
         { "99999999999999999999999K", -ERANGE, 0 },
         { "0", -ERANGE, 0 },
         { "0M", -ERANGE, 0 },
@@ -64,7 +66,11 @@ static const struct {
         { "2h", 0, INT64_C(7200000000), "2h" },
         { "48h", 0, INT64_C(172800000000), "2d" },
         { "106751991d", 0, INT64_C(106751991) * 86400 * 1000000, "106751991d" },
+        { "366d", 0, INT64_C(366) * 86400 * 1000000, "366d" },
+        { "90s", 0, 90000000, "90s" },
         { "106751992d", -ERANGE, -1, NULL },
+        { "2m", -EINVAL, -1, NULL },
+        { "-3s", -EINVAL, -1, NULL },
         { "", -EINVAL, -1, NULL },
         { "s", -EINVAL, -1, NULL },
         { "1.5s", -EINVAL, -1, NULL },
@@ -95,7 +101,7 @@ START_TEST(bytes_are_written_exactly_in_the_largest_unit)
         ck_assert_str_eq(bytes_text(1023, text), "1023");
         ck_assert_str_eq(bytes_text(1024, text), "1K");
         ck_assert_str_eq(bytes_text((1 << 20) + 1024, text), "1025K");
-        ck_assert_str_eq(bytes_text((size_t)5 << 40, text), "5120G");
+        ck_assert_str_eq(bytes_text((size_t)5 << 40, text), "5T");
 }
 END_TEST
 
@@ -147,14 +153,16 @@ START_TEST(a_count_has_a_bound_and_is_not_nothing)
 }
 END_TEST
 
-START_TEST(a_sequence_may_be_nothing)
+START_TEST(a_number_is_decimal_and_may_be_nothing)
 {
-        int64_t sequence = -1;
+        int64_t number = -1;
 
-        ck_assert_int_eq(sequence_parse("1K", &sequence), -EINVAL);
-        ck_assert_int_eq(sequence_parse("9223372036854775808", &sequence), -ERANGE);
-        ck_assert_int_eq(sequence_parse("0", &sequence), 0);
-        ck_assert_int_eq(sequence, 0);
+        ck_assert_int_eq(number_parse("1K", &number), -EINVAL);
+        ck_assert_int_eq(number_parse("9223372036854775808", &number), -ERANGE);
+        ck_assert_int_eq(number_parse("12", &number), 0);
+        ck_assert_int_eq(number, 12);
+        ck_assert_int_eq(number_parse("0", &number), 0);
+        ck_assert_int_eq(number, 0);
 }
 END_TEST
 
@@ -169,7 +177,7 @@ int main(void)
         tcase_add_test(quantities, a_mode_is_octal_and_not_nothing);
         tcase_add_test(quantities, a_key_is_decimal_or_hexadecimal_and_not_nothing);
         tcase_add_test(quantities, a_count_has_a_bound_and_is_not_nothing);
-        tcase_add_test(quantities, a_sequence_may_be_nothing);
+        tcase_add_test(quantities, a_number_is_decimal_and_may_be_nothing);
 
         return check_run(suite);
 }
