@@ -55,6 +55,14 @@ int broker_init(struct broker *broker, const struct broker_settings *settings)
         return r;
 }
 
+void broker_configure(struct broker *broker, const struct limits *limits, const struct rules *rules,
+                      const struct settings *told)
+{
+        broker->settings.limits = *limits;
+        broker->told = told;
+        registry_set_rules(&broker->registry, rules);
+}
+
 int broker_recover(struct broker *broker)
 {
         return broker->ledger.store ? recovery_run(broker) : 0;
@@ -214,11 +222,11 @@ static int find_or_add_process(struct broker *broker, struct identity *identity,
 
 static int check_sessions(struct broker *broker, const struct account *account, struct refusal *refusal)
 {
-        const struct limits *limits = &broker->settings.limits;
-        int r = quota_check("sessions", broker->registry.n_sessions, 1, limits->sessions, refusal);
+        const struct limits limits = account_limits(account, &broker->settings.limits);
+        int r = quota_check("sessions", broker->registry.n_sessions, 1, limits.sessions, refusal);
 
         if (r == 0)
-                r = quota_check("sessionsPerUser", account->sessions, 1, limits->sessions_per_user, refusal);
+                r = quota_check("sessionsPerUser", account->sessions, 1, limits.sessions_per_user, refusal);
         if (r != 0)
                 broker->counters.sessions_refused++;
         return r;
@@ -228,11 +236,13 @@ static int connect_peer(struct broker *broker, struct identity *identity, uint64
                         struct refusal *refusal)
 {
         struct account *account = registry_account(&broker->registry, identity->uid);
+        const struct peer known = { .gid = identity->gid, .groups = identity->groups, .n_groups = identity->n_groups };
         struct process *process;
         int r;
 
         if (!account)
                 return -ENOMEM;
+        registry_apply_rules(&broker->registry, account, &known);
         r = check_sessions(broker, account, refusal);
         if (r == 0)
                 r = find_or_add_process(broker, identity, &process);

@@ -2,6 +2,7 @@
 
 #include "daemon/core/history.h"
 #include "daemon/core/registry.h"
+#include "daemon/core/setting.h"
 #include "daemon/host/deaths.h"
 #include "daemon/host/identity.h"
 #include "daemon/host/watch.h"
@@ -41,6 +42,7 @@ struct broker {
         struct history history;
         struct counters counters;
         struct ledger ledger;
+        const struct settings *told; /* borrowed: what is in force, for those who ask; NULL: not known */
         uint64_t ipc_namespace;
         int64_t huge_page_size; /* of the pool; 0: there is none */
         int32_t next_key;       /* where to look for free System V keys */
@@ -65,6 +67,9 @@ struct request {
 };
 
 int broker_init(struct broker *broker, const struct broker_settings *settings); /* -errno */
+/* What was configured is in force from now on, and stays where it is until the next time. What exists stays as it is. */
+void broker_configure(struct broker *broker, const struct limits *limits, const struct rules *rules,
+                      const struct settings *told);
 /* Goes on with what the broker before left, the time being set. Before anybody is served. -errno, said so in the log. */
 int broker_recover(struct broker *broker);
 /* The sessions are about to be ended, because the service does. `keep`: all stays for the broker that comes after us; else

@@ -8,13 +8,13 @@
 #include "daemon/host/control.h"
 #include "daemon/host/directory.h"
 #include "daemon/host/memory.h"
+#include "daemon/host/people.h"
 #include "daemon/host/reference.h"
 #include "daemon/making.h"
 #include "proto/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -158,17 +158,7 @@ static int add_regions(struct broker *broker, struct environment *environment, c
 
 static int find_group(struct request *request, const char *name, gid_t *ret)
 {
-        struct group group, *found = NULL;
-        char buffer[4096], *end;
-        unsigned long number;
-
-        errno = 0;
-        number = strtoul(name, &end, 10);
-        if (name[0] >= '0' && name[0] <= '9' && !*end && errno == 0 && number < UINT32_MAX)
-                *ret = (gid_t)number;
-        else if (getgrnam_r(name, &group, buffer, sizeof(buffer), &found) == 0 && found)
-                *ret = found->gr_gid;
-        else
+        if (people_find_group(name, ret) < 0)
                 return definition_refuse(&request->refusal, "definition");
         /* as for chgrp(1): only to groups one is in */
         if (request->peer->uid != 0 && !policy_is_in_group(request->peer, *ret))
@@ -203,13 +193,20 @@ static int make_own_directory(struct broker *broker, struct request *request, st
         return environment->directory < 0 ? refuse_resource(&request->refusal, "open", -errno) : 0;
 }
 
-static int open_named_directory(struct request *request, const char *path, int *ret_fd, char **ret_canonical)
+static int open_named_directory(struct broker *broker, struct request *request, const char *path, int *ret_fd,
+                                char **ret_canonical)
 {
         int r = directory_open(path, request->peer, ret_fd, ret_canonical);
 
         if (r == -EACCES)
                 return refuse(&request->refusal, REFUSED_PERMISSION);
-        return r < 0 ? refuse_resource(&request->refusal, "open", r) : 0;
+        if (r < 0)
+                return refuse_resource(&request->refusal, "open", r);
+        if (rules_allow_home(broker->registry.rules, *ret_canonical))
+                return 0;
+        request->refusal.name = path;
+        request->refusal.reason = "the broker's configuration allows homes and region directories elsewhere only";
+        return refuse(&request->refusal, REFUSED_NAME);
 }
 
 /* The home, and where file regions go. */
@@ -220,7 +217,7 @@ static int open_directories(struct broker *broker, struct request *request, cons
         int r;
 
         if (definition->home) {
-                r = open_named_directory(request, definition->home, ret_home, &environment->home);
+                r = open_named_directory(broker, request, definition->home, ret_home, &environment->home);
                 if (r != 0)
                         return r;
                 r = directory_identify(*ret_home, &environment->home_id);
@@ -232,7 +229,7 @@ static int open_directories(struct broker *broker, struct request *request, cons
                 }
         }
         if (definition->region_directory)
-                return open_named_directory(request, definition->region_directory, &environment->directory,
+                return open_named_directory(broker, request, definition->region_directory, &environment->directory,
                                             &environment->directory_path);
         if (environment->home) {
                 environment->directory_path = strdup(environment->home);

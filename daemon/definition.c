@@ -2,6 +2,8 @@
 
 #include "daemon/definition.h"
 
+#include "daemon/core/policy.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -29,6 +31,27 @@ int definition_check_name(const char *name, struct refusal *refusal)
         refusal->name = name;
         refusal->reason = reason;
         return refuse(refusal, REFUSED_NAME);
+}
+
+int definition_check_reserved(const struct broker *broker, struct request *request, const char *name)
+{
+        const struct name_rule *rule = rules_reserving(broker->registry.rules, name);
+
+        if (policy_may_use_name(request->peer, rule))
+                return 0;
+        request->refusal.name = name;
+        request->refusal.reason = rule->reason;
+        return refuse(&request->refusal, REFUSED_NAME);
+}
+
+void definition_fill_in(const struct broker *broker, struct definition *definition)
+{
+        const struct rules *rules = broker->registry.rules;
+
+        if (!definition->backing)
+                definition->backing = rules->backing;
+        if (!definition->mode.given)
+                definition->mode = rules->mode;
 }
 
 int64_t definition_round_size(const struct broker *broker, bool hugetlb, int64_t size)
@@ -61,12 +84,21 @@ static int check_spec(struct broker *broker, const struct spec *spec, bool huget
         return r;
 }
 
+/* What is there already may be more than the budget, which may have shrunk; what takes none of it is not refused for that. */
+static int check_memory(const struct broker *broker, int64_t wanted, struct refusal *refusal)
+{
+        if (wanted == 0)
+                return 0;
+        return quota_check("memoryBytes", broker->registry.memory_bytes, wanted, broker->settings.limits.memory_bytes,
+                           refusal);
+}
+
 static int check_specs(struct broker *broker, struct request *request, const struct definition *definition)
 {
         const struct spec *specs = definition->regions.items;
         struct refusal *refusal = &request->refusal;
         bool hugetlb = definition->hugetlb.value;
-        int64_t bytes = 0;
+        int64_t bytes = 0, memory_bytes = 0;
         int r;
 
         r = quota_check("regionsPerEnvironment", 0, (int64_t)definition->regions.n,
@@ -84,10 +116,15 @@ static int check_specs(struct broker *broker, struct request *request, const str
                 for (size_t j = 0; j < i; j++)
                         if (strcmp(specs[i].name, specs[j].name) == 0)
                                 return definition_refuse(refusal, "definition");
-                bytes += definition_round_size(broker, hugetlb, specs[i].size); /* cannot overflow: 250 times 2^46 */
+                int64_t size = definition_round_size(broker, hugetlb, specs[i].size);
+
+                bytes += size; /* cannot overflow: 250 times 2^46 */
+                if (backing_is_memory(specs[i].backing ? specs[i].backing : backing))
+                        memory_bytes += size;
         }
-        return quota_check_regions(request->peer->account, &broker->settings.limits, 1, (int64_t)definition->regions.n,
-                                   bytes, refusal);
+        r = quota_check_regions(request->peer->account, &broker->settings.limits, 1, (int64_t)definition->regions.n,
+                                bytes, refusal);
+        return r == 0 ? check_memory(broker, memory_bytes, refusal) : r;
 }
 
 static bool is_path_fit(const char *path)
@@ -116,6 +153,7 @@ int definition_check_region(struct broker *broker, struct request *request, cons
                             const struct spec *spec)
 {
         struct refusal *refusal = &request->refusal;
+        int64_t size;
         int r = check_spec(broker, spec, environment->hugetlb, "region", refusal);
 
         if (r != 0)
@@ -126,6 +164,9 @@ int definition_check_region(struct broker *broker, struct request *request, cons
                         broker->settings.limits.regions_per_environment, refusal);
         if (r != 0)
                 return r;
-        return quota_check_regions(environment->account, &broker->settings.limits, 0, 1,
-                                   definition_round_size(broker, environment->hugetlb, spec->size), refusal);
+        size = definition_round_size(broker, environment->hugetlb, spec->size);
+        r = quota_check_regions(environment->account, &broker->settings.limits, 0, 1, size, refusal);
+        if (r != 0 || !backing_is_memory(spec->backing ? spec->backing : environment->backing))
+                return r;
+        return check_memory(broker, size, refusal);
 }

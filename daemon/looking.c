@@ -53,8 +53,8 @@ struct environment *broker_list(struct broker *broker, const struct peer *peer, 
 int broker_watch(struct broker *broker, struct request *request, int64_t since, uint64_t *ret_cursor)
 {
         struct account *account = request->peer->account;
-        int r = quota_check("watchesPerUser", account->watches, 1, broker->settings.limits.watches_per_user,
-                            &request->refusal);
+        const struct limits limits = account_limits(account, &broker->settings.limits);
+        int r = quota_check("watchesPerUser", account->watches, 1, limits.watches_per_user, &request->refusal);
 
         if (r != 0)
                 return r;

@@ -237,8 +237,7 @@ static int take(void *data, const char *name)
 
 static int serve(struct daemon *daemon)
 {
-        const struct broker_settings settings = {
-                .limits = daemon->options.limits,
+        struct broker_settings settings = {
                 .socket = daemon->paths[0],
                 .runtime_directory = daemon->options.runtime_directory,
                 .state_directory = daemon->options.state_directory,
@@ -253,6 +252,8 @@ static int serve(struct daemon *daemon)
         };
         int r = uv_loop_init(&daemon->loop);
 
+        limits_init(&settings.limits);
+        some_limits_put_over(&daemon->options.limits, &settings.limits);
         if (r < 0)
                 return fail("cannot make", "the loop", r);
         r = broker_init(&daemon->broker, &settings);

@@ -128,7 +128,10 @@ static int create(struct broker *broker, struct request *request, const struct o
 
         if (args->environment[0] == '/')
                 definition.home = args->environment;
-        r = definition_check(broker, request, &definition);
+        definition_fill_in(broker, &definition);
+        r = definition_check_reserved(broker, request, args->environment);
+        if (r == 0)
+                r = definition_check(broker, request, &definition);
         if (r != 0)
                 return r;
         r = creation_make(broker, request, args->environment, &definition, &environment);

@@ -128,23 +128,25 @@ static int read_limit(struct options *options, const char *text)
 {
         const char *equals = strchr(text, '=');
         owned(freep) char *name = NULL;
-        char *end;
+        char expected[LIMIT_TEXT_MAX];
         int64_t value;
-        int r;
+        int row, r;
 
         if (!equals || equals == text || !equals[1])
                 return wrong("--limit %s: NAME=VALUE is expected", text);
         name = strndup(text, (size_t)(equals - text));
         if (!name)
                 return -ENOMEM;
-        errno = 0;
-        value = strtoll(equals + 1, &end, 10);
-        if (errno != 0 || *end)
-                return wrong("--limit %s: a whole number is expected after the =", text);
-        r = limits_set(&options->limits, name, value);
-        if (r == -ENOENT)
+        row = limits_find(name);
+        if (row < 0)
                 return wrong("--limit %s: there is no limit of that name", text);
-        return r < 0 ? wrong("--limit %s: the value is out of range", text) : 0;
+        r = limits_parse((unsigned)row, equals + 1, &value);
+        if (r < 0)
+                return wrong("--limit %s: %s%s is expected after the =", text,
+                             r == -ERANGE ? "the value is out of range; " : "",
+                             limits_expected((unsigned)row, expected));
+        some_limits_set(&options->limits, (unsigned)row, value);
+        return 0;
 }
 
 static int read_one(struct options *options, int option, const char *value)
@@ -221,7 +223,6 @@ int options_read(struct options *options, int argc, char **argv)
         *options = (struct options){ .system = geteuid() == 0,
                                      .idle_usec = IDLE_NOT_SAID,
                                      .log_level = LOG_LEVEL_INFO };
-        limits_init(&options->limits);
         while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
                 r = read_one(options, option, optarg);
                 if (r != 0)

@@ -19,7 +19,7 @@ struct options {
         char *default_socket;
         int64_t idle_usec; /* how long to stay without anybody; -1: for ever; or IDLE_NOT_SAID */
         enum log_level log_level;
-        struct limits limits;
+        struct some_limits limits; /* those that were given */
 };
 
 /* Reads them all. 0: go on; 1: done, help or version were asked for and printed; -EINVAL: wrong, and said so on standard

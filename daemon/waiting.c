@@ -33,12 +33,12 @@ int waiting_park(struct broker *broker, struct request *request, struct environm
 {
         struct waiter *waiter = &request->waiter;
         struct account *account = request->peer->account;
+        const struct limits limits = account_limits(account, &broker->settings.limits);
         int r;
 
         if (request->until >= 0 && request->until <= broker->now)
                 return 0;
-        r = quota_check("waitingCallsPerUser", account->waiting, 1, broker->settings.limits.waiting_per_user,
-                        &request->refusal);
+        r = quota_check("waitingCallsPerUser", account->waiting, 1, limits.waiting_per_user, &request->refusal);
         if (r != 0)
                 return r;
 

@@ -22,7 +22,7 @@ CC = shlex.split(os.environ.get("CC", "cc"))
 BROKER = os.path.join(BUILD, "daemon/region-broker")
 REGIONCTL = os.path.join(BUILD, "client/ctl/regionctl")
 
-UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "TiB": 1 << 40,
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "TiB": 1 << 40, "PiB": 1 << 50,
          "ms": 1000, "s": 10**6, "seconds": 10**6, "day": 86400 * 10**6}
 
 # What is written of constants that nobody can set: where the constant is, and each sentence that tells its value.

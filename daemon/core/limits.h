@@ -1,9 +1,12 @@
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* Every bound that a peer can reach. One row each: field, its name in GetStatistics and for --limit, the default, the
- * least and the most that may be set, and why it is there. */
+/* Every bound that a peer can reach. One row each: field, its name in GetStatistics, for --limit and in configuration files,
+ * the default, the least and the most that may be set, and why it is there. The name says what it counts: it ends with USec
+ * where that is time, with PerUser where each user has a bound of their own, and has "ytes" in it where it is bytes. */
 #define LIMITS(X)                                                                                             \
         /* each session costs a descriptor, each process one more */                                          \
         X(sessions, "sessions", 9000, 1, 100000)                                                              \
@@ -15,6 +18,8 @@
         X(regions_per_environment, "regionsPerEnvironment", 250, 1, 250)                                      \
         X(bytes_per_user, "bytesPerUser", INT64_C(1) << 42, 4096, INT64_MAX)                                  \
         X(region_bytes, "regionBytes", INT64_C(1) << 40, 4096, INT64_C(1) << 46)                              \
+        /* what all users together may have of the machine's memory: memfd, sysv and posix */                 \
+        X(memory_bytes, "memoryBytes", INT64_C(1) << 50, 4096, INT64_MAX)                                     \
         /* a waiting Open or Remove keeps its parameters */                                                   \
         X(waiting_per_user, "waitingCallsPerUser", 8000, 1, 100000)                                           \
         X(watches_per_user, "watchesPerUser", 256, 1, 100000)                                                 \
@@ -52,5 +57,28 @@ extern const unsigned n_limits;
 
 void limits_init(struct limits *limits);
 int64_t *limits_at(struct limits *limits, unsigned row);
-/* Sets one by its name: -ENOENT no such limit; -ERANGE outside of what may be set. */
-int limits_set(struct limits *limits, const char *name, int64_t value);
+/* The row of that name, or -ENOENT. */
+int limits_find(const char *name);
+/* It is each user's own, and may be another one for some of them. */
+bool limits_is_per_user(unsigned row);
+
+/* A word as the value of a limit: a number; of bytes also with K, M, G or T, of time with us, ms, s, min, h or d. -EINVAL it
+ * is no such word; -ERANGE outside of what may be set. */
+int limits_parse(unsigned row, const char *word, int64_t *ret);
+/* What it takes, for the sentence that refuses a word: fills `text`, of LIMIT_TEXT_MAX bytes, and returns it. */
+enum { LIMIT_TEXT_MAX = 160 };
+const char *limits_expected(unsigned row, char *text);
+/* The value as limits_parse() takes it, in `text`, of VALUE_TEXT_MAX bytes. */
+const char *limits_text(unsigned row, int64_t value, char *text);
+
+/* Some of the limits, to be put over others. Zero-initialised there is none. */
+struct some_limits {
+        uint32_t given; /* a bit for each row */
+        struct limits values;
+};
+
+void some_limits_set(struct some_limits *some, unsigned row, int64_t value);
+bool some_limits_has(const struct some_limits *some, unsigned row);
+/* All that `more` has, too; of each the last one counts. */
+void some_limits_add(struct some_limits *some, const struct some_limits *more);
+void some_limits_put_over(const struct some_limits *some, struct limits *limits);

@@ -4,6 +4,7 @@
 
 #include "daemon/core/environment.h"
 #include "daemon/core/peer.h"
+#include "daemon/core/rules.h"
 
 bool policy_is_in_group(const struct peer *peer, gid_t gid)
 {
@@ -28,6 +29,13 @@ bool policy_mode_allows(const struct peer *peer, uid_t uid, gid_t gid, mode_t mo
         else
                 bits = mode;
         return (bits & want) == want;
+}
+
+bool policy_may_use_name(const struct peer *peer, const struct name_rule *rule)
+{
+        if (!rule || peer->uid == 0 || (rule->owner.given && (uid_t)rule->owner.value == peer->uid))
+                return true;
+        return rule->group.given && policy_is_in_group(peer, (gid_t)rule->group.value);
 }
 
 bool policy_may_access(const struct peer *peer, const struct environment *environment, enum access access)

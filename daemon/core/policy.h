@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 struct environment;
+struct name_rule;
 struct peer;
 
 /* May this peer do this to that: pure functions of owner, group, mode and who is asking. */
@@ -16,6 +17,8 @@ enum { WANT_EXECUTE = 1, WANT_WRITE = 2, WANT_READ = 4 };
 bool policy_mode_allows(const struct peer *peer, uid_t uid, gid_t gid, mode_t mode, int want);
 /* The peer is in this group. */
 bool policy_is_in_group(const struct peer *peer, gid_t gid);
+/* Names that the rule reserves are for its owner, the members of its group, and root. NULL: for everybody. */
+bool policy_may_use_name(const struct peer *peer, const struct name_rule *rule);
 /* Attaching for reading asks for the read bit, for writing for both. */
 bool policy_may_access(const struct peer *peer, const struct environment *environment, enum access access);
 /* Removing belongs to the owner, and to root. */

@@ -11,6 +11,12 @@ struct attachment;
 struct environment;
 struct memory;
 
+/* Of the machine's memory: it is neither on a disk nor the client's own. */
+static inline bool backing_is_memory(enum backing backing)
+{
+        return backing == BACKING_MEMFD || backing == BACKING_SYSV || backing == BACKING_POSIX;
+}
+
 /* Who was the last to leave a region. While something still holds it that the broker granted it to nobody, this is
  * where the trace begins. */
 struct departed {

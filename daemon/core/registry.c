@@ -55,6 +55,7 @@ void registry_init(struct registry *registry, uint64_t instance)
 {
         memset(registry, 0, sizeof(*registry));
         registry->instance = instance;
+        registry->rules = &rules_none;
         changes_init(&registry->changes);
 }
 
@@ -96,12 +97,17 @@ struct environment *registry_after(struct registry *registry, uint64_t id)
         return RB_NFIND(environments_by_id, &registry->environments, &key);
 }
 
-static void charge(struct registry *registry, struct environment *environment, int64_t regions, int64_t bytes)
+/* By this sign. */
+static void charge(struct registry *registry, const struct region *region, int sign)
 {
-        registry->n_regions += regions;
+        struct account *account = region->environment->account;
+        int64_t bytes = sign * region->size;
+
+        registry->n_regions += sign;
         registry->bytes += bytes;
-        environment->account->regions += regions;
-        environment->account->bytes += bytes;
+        registry->memory_bytes += backing_is_memory(region->backing) ? bytes : 0;
+        account->regions += sign;
+        account->bytes += bytes;
 }
 
 /* Those who are in it already were not kept as long as it was not. */
@@ -116,11 +122,14 @@ static void follow(struct registry *registry, struct environment *environment)
 
 void registry_add_nameless(struct registry *registry, struct environment *environment)
 {
+        const struct region *region;
+
         RB_INSERT(environments_by_id, &registry->environments, environment);
         LIST_INSERT_HEAD(&environment->creator->created, environment, in_process);
         registry->n_environments++;
         environment->account->environments++;
-        charge(registry, environment, environment->n_regions, environment->bytes);
+        TAILQ_FOREACH(region, &environment->regions, in_environment)
+                charge(registry, region, 1);
         follow(registry, environment);
 }
 
@@ -158,7 +167,7 @@ void registry_remove(struct registry *registry, struct environment *environment)
 void registry_add_region(struct registry *registry, struct environment *environment, struct region *region)
 {
         environment_add_region(environment, region);
-        charge(registry, environment, 1, region->size);
+        charge(registry, region, 1);
         change_touch(&environment->change);
 }
 
@@ -166,8 +175,8 @@ void registry_remove_region(struct registry *registry, struct region *region)
 {
         struct environment *environment = region->environment;
 
+        charge(registry, region, -1);
         environment_remove_region(environment, region);
-        charge(registry, environment, -1, -region->size);
         change_touch(&environment->change);
 }
 
@@ -209,6 +218,26 @@ void registry_remove_process(struct registry *registry, struct process *process)
         RB_REMOVE(processes_by_id, &registry->processes, process);
 }
 
+void registry_apply_rules(const struct registry *registry, struct account *account, const struct peer *peer)
+{
+        rules_limits_of(registry->rules, account->uid, peer, &account->own);
+}
+
+/* Which groups a user is in is known of those who are connected. */
+void registry_set_rules(struct registry *registry, const struct rules *rules)
+{
+        struct account *account;
+        struct process *process;
+        struct peer *peer;
+
+        registry->rules = rules;
+        RB_FOREACH(account, accounts_by_uid, &registry->accounts)
+                registry_apply_rules(registry, account, NULL);
+        RB_FOREACH(process, processes_by_id, &registry->processes)
+                LIST_FOREACH(peer, &process->peers, in_process)
+                        registry_apply_rules(registry, peer->account, peer);
+}
+
 struct account *registry_account(struct registry *registry, uid_t uid)
 {
         struct account key = { .uid = uid };
@@ -220,6 +249,7 @@ struct account *registry_account(struct registry *registry, uid_t uid)
         if (!account)
                 return NULL;
         account->uid = uid;
+        registry_apply_rules(registry, account, NULL);
         RB_INSERT(accounts_by_uid, &registry->accounts, account);
         return account;
 }

@@ -5,6 +5,7 @@
 #include "daemon/core/limits.h"
 #include "daemon/core/peer.h"
 #include "daemon/core/quota.h"
+#include "daemon/core/rules.h"
 
 /* All that is true now. Every environment that exists is in it, and every process, session and uid that matters; its
  * indexes are its own. */
@@ -19,6 +20,7 @@ RB_HEAD(regions_by_watch, region);
 struct registry {
         uint64_t instance; /* of this broker; part of every id, so that no two brokers give the same */
         uint64_t last_id;
+        const struct rules *rules; /* borrowed; by which accounts have limits of their own */
         struct environments_by_id environments;
         struct environments_by_name names;
         struct environments_by_home homes;
@@ -27,6 +29,7 @@ struct registry {
         struct regions_by_watch watched;
         struct changes changes; /* to what is kept: environments and their members */
         int64_t n_environments, n_regions, n_attachments, n_sessions, bytes;
+        int64_t memory_bytes; /* of them, those that are memory of the machine */
 };
 
 void registry_init(struct registry *registry, uint64_t instance);
@@ -66,6 +69,11 @@ struct region *registry_find_watched(struct registry *registry, int watch);
 struct process *registry_find_process(struct registry *registry, uint64_t id);
 void registry_add_process(struct registry *registry, struct process *process);
 void registry_remove_process(struct registry *registry, struct process *process);
+
+/* These rules hold from now on, for accounts that are there, too. */
+void registry_set_rules(struct registry *registry, const struct rules *rules);
+/* A session of the user begins, in these groups. */
+void registry_apply_rules(const struct registry *registry, struct account *account, const struct peer *peer);
 
 /* The account of a uid, made if need be; NULL when memory runs out. */
 struct account *registry_account(struct registry *registry, uid_t uid);

@@ -286,7 +286,8 @@ int session_new(struct server *server, int fd, struct identity *identity, struct
         session->stall.on_due = on_stall;
         stream_init(&session->stream, fd, MESSAGE_MAX);
         session->stream.tally = &session->peer.account->unread_fds;
-        session->stream.tally_max = server->broker->settings.limits.unread_fds_per_user;
+        session->stream.tally_max =
+                account_limits(session->peer.account, &server->broker->settings.limits).unread_fds_per_user;
         session->stream.takes_fds = false; /* no call takes any, and peers could pile them up in unfinished messages */
         LIST_INSERT_HEAD(&server->sessions, session, in_server);
         update_poll(session);

@@ -130,10 +130,13 @@ class WrongOptions(CommandLine):
     def test_a_limit_that_is_not_one(self):
         for text in "sessions", "sessions=", "=5", "=", "":
             self.wrong(f"^region-broker: --limit {text}: NAME=VALUE is expected", "--limit", text)
-        for text in "sessions=many", "sessions=5x", "sessions=0x10", "sessions=1.5", "sessions==5":
-            self.wrong(f"^region-broker: --limit {text}: a whole number is expected", "--limit", text)
+        for text in "sessions=many", "sessions=5x", "sessions=0x10", "sessions=1.5", "sessions==5", "sessions=-1", \
+                "sessions=5K", "sessions=5s":
+            self.wrong(f"^region-broker: --limit {text}: a whole number from 1 to 100000 is expected", "--limit", text)
+        for text in "regionBytes=5s", "regionBytes=5k", "lingerUSec=5K", "lingerUSec=-1":
+            self.wrong(f"^region-broker: --limit {text}: a whole number of", "--limit", text)
         self.wrong("^region-broker: --limit sheep=5: there is no limit of that name", "--limit", "sheep=5")
-        for text in "sessions=0", "sessions=-1", "sessions=100001", "lingerUSec=-1":
+        for text in "sessions=0", "sessions=100001", "regionBytes=1K", "lingerUSec=400d":
             self.wrong(f"^region-broker: --limit {text}: the value is out of range", "--limit", text)
         self.wrong("^region-broker: --limit sessions=99999999999999999999: ", "--limit", "sessions=99999999999999999999")
 
@@ -147,6 +150,12 @@ class Options(CommandLine):
         with self.running(*self.directories, "--limit", "sessions=5", "--limit=sessions=7", "--limit", "bytesPerUser=8192"):
             limits = ask(self.socket, "org.regionbroker.GetStatistics")["limits"]
         self.assertEqual((limits["sessions"], limits["bytesPerUser"]), (7, 8192))
+
+    def test_limits_have_the_units_of_what_they_bound(self):
+        with self.running(*self.directories, "--limit", "regionBytes=3T", "--limit", "stallUSec=2min", "--limit",
+                          "lingerUSec=5000"):
+            limits = ask(self.socket, "org.regionbroker.GetStatistics")["limits"]
+        self.assertEqual((limits["regionBytes"], limits["stallUSec"], limits["lingerUSec"]), (3 << 40, 120 * 10**6, 5000))
 
     def test_every_socket_is_listened_at_and_removed_in_the_end(self):
         sockets = [self.path(f"socket{i}") for i in range(8)]

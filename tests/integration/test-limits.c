@@ -201,7 +201,7 @@ START_TEST(the_limits_are_told)
         ck_assert_value(&reply, "limits.sessions", "17");
         ck_assert_value(&reply, "limits.stallUSec", "123456");
         ck_assert_value(&reply, "limits.regionsPerEnvironment", "250");
-        ck_assert_int_eq(varlink_number(&reply, "limits"), 14);
+        ck_assert_int_eq(varlink_number(&reply, "limits"), 15);
         close(peer);
 }
 END_TEST
