@@ -98,7 +98,7 @@ static int check_specs(struct broker *broker, struct request *request, const str
         const struct spec *specs = definition->regions.items;
         struct refusal *refusal = &request->refusal;
         bool hugetlb = definition->hugetlb.value;
-        int64_t bytes = 0, memory_bytes = 0;
+        int64_t bytes = 0, memory_bytes = 0, size;
         int r;
 
         r = quota_check("regionsPerEnvironment", 0, (int64_t)definition->regions.n,
@@ -116,8 +116,7 @@ static int check_specs(struct broker *broker, struct request *request, const str
                 for (size_t j = 0; j < i; j++)
                         if (strcmp(specs[i].name, specs[j].name) == 0)
                                 return definition_refuse(refusal, "definition");
-                int64_t size = definition_round_size(broker, hugetlb, specs[i].size);
-
+                size = definition_round_size(broker, hugetlb, specs[i].size);
                 bytes += size; /* cannot overflow: 250 times 2^46 */
                 if (backing_is_memory(specs[i].backing ? specs[i].backing : backing))
                         memory_bytes += size;

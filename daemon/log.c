@@ -24,6 +24,11 @@ void log_set_level(enum log_level level)
         max_level = level;
 }
 
+const char *log_level_word(enum log_level level)
+{
+        return words[level];
+}
+
 int log_level_from_word(const char *word)
 {
         for (int level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++)

@@ -12,6 +12,8 @@ enum log_level {
 
 /* Lines of a greater level are left out. Default: info. */
 void log_set_level(enum log_level level);
+/* Its word. */
+const char *log_level_word(enum log_level level);
 /* "error", "warning", "notice", "info", "debug" -> level, or -EINVAL. */
 int log_level_from_word(const char *word);
 

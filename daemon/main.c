@@ -1,6 +1,7 @@
 /* Options, directories, sockets; build, run, unwind. */
 
 #include "daemon/broker.h"
+#include "daemon/configuring.h"
 #include "daemon/host/lock.h"
 #include "daemon/host/notify.h"
 #include "daemon/log.h"
@@ -21,12 +22,14 @@ enum { IDLE_GIVEN_USEC = 60 * 1000000 };
 
 struct daemon {
         struct options options;
+        struct configuration configuration;
         int lock; /* held while we live: one broker for one runtime directory */
         struct notify notify;
         struct server_sockets sockets;
         char *paths[LISTENERS_MAX]; /* of the listening ones, owned; NULL where one has none */
         unsigned n_given;           /* so many of them, the first, were passed to us */
         uv_loop_t loop;
+        uv_signal_t reload;
         struct broker broker;
         struct server server;
 };
@@ -91,7 +94,8 @@ static void raise_descriptor_limit(void)
 static void ignore_signals(void)
 {
         signal(SIGPIPE, SIG_IGN);
-        signal(SIGIO, SIG_IGN); /* a lease that was asked for as a proof was broken in that moment */
+        signal(SIGHUP, SIG_IGN); /* before we listen there is nothing to reload */
+        signal(SIGIO, SIG_IGN);  /* a lease that was asked for as a proof was broken in that moment */
 }
 
 static int lock_directory(struct daemon *daemon)
@@ -203,6 +207,33 @@ static int prepare(struct daemon *daemon)
         return r == 0 ? open_sockets(daemon) : r;
 }
 
+static void on_reload(uv_signal_t *handle, int number)
+{
+        struct daemon *daemon = handle->data;
+
+        (void)number;
+        if (!daemon->server.stopping)
+                configuring_reload(&daemon->options, &daemon->configuration, &daemon->broker);
+}
+
+/* It is deadly again when its handle is closed. */
+static void block_reload(void)
+{
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGHUP);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static int follow_reload(struct daemon *daemon)
+{
+        int r = uv_signal_init(&daemon->loop, &daemon->reload);
+
+        daemon->reload.data = daemon;
+        return r < 0 ? r : uv_signal_start(&daemon->reload, on_reload, SIGHUP);
+}
+
 /* Until a signal ends it; then until the last thread has given back what it was given. */
 static int run(struct daemon *daemon)
 {
@@ -210,6 +241,8 @@ static int run(struct daemon *daemon)
 
         manager_init(&daemon->server.manager, &daemon->notify, idle_usec(daemon));
         r = server_init(&daemon->server, &daemon->loop, &daemon->broker, &daemon->sockets);
+        if (r == 0)
+                r = follow_reload(daemon);
         if (r == 0) {
                 for (unsigned i = 0; i < daemon->sockets.n_listening; i++)
                         log_notice("listening on %s", daemon->paths[i] ? daemon->paths[i] : "a socket without a path");
@@ -237,7 +270,8 @@ static int take(void *data, const char *name)
 
 static int serve(struct daemon *daemon)
 {
-        struct broker_settings settings = {
+        const struct broker_settings settings = {
+                .limits = daemon->configuration.limits,
                 .socket = daemon->paths[0],
                 .runtime_directory = daemon->options.runtime_directory,
                 .state_directory = daemon->options.state_directory,
@@ -252,16 +286,16 @@ static int serve(struct daemon *daemon)
         };
         int r = uv_loop_init(&daemon->loop);
 
-        limits_init(&settings.limits);
-        some_limits_put_over(&daemon->options.limits, &settings.limits);
         if (r < 0)
                 return fail("cannot make", "the loop", r);
         r = broker_init(&daemon->broker, &settings);
         if (r == 0) {
+                configuring_apply(&daemon->configuration, &daemon->broker);
                 r = run(daemon);
                 if (r < 0)
                         fail("cannot start", "serving", r);
                 broker_deinit(&daemon->broker);
+                block_reload();
                 server_finish(&daemon->server);
         } else {
                 fail("cannot make", "the broker", r);
@@ -271,22 +305,32 @@ static int serve(struct daemon *daemon)
         return r;
 }
 
+static int begin(struct daemon *daemon)
+{
+        int r = configuring_read(&daemon->options, &daemon->configuration);
+
+        if (r < 0)
+                return fail("cannot read", "the configuration", r);
+        if (daemon->options.check_config)
+                return configuring_check(&daemon->configuration) ? 0 : -EINVAL;
+        log_set_level(daemon->configuration.level);
+        configuring_complain(&daemon->configuration);
+        r = prepare(daemon);
+        if (r == 0)
+                r = serve(daemon);
+        remove_sockets(daemon);
+        close_fd(daemon->lock);
+        notify_deinit(&daemon->notify);
+        return r;
+}
+
 int main(int argc, char **argv)
 {
         struct daemon daemon = { .lock = -1, .sockets.given = -1 };
         int r = options_read(&daemon.options, argc, argv);
 
-        if (r == 0) {
-                log_set_level(daemon.options.log_level);
-                r = prepare(&daemon);
-                if (r == 0)
-                        r = serve(&daemon);
-                remove_sockets(&daemon);
-                close_fd(daemon.lock);
-                notify_deinit(&daemon.notify);
-        } else if (r > 0) {
-                r = 0;
-        }
+        r = r == 0 ? begin(&daemon) : r > 0 ? 0 : r;
+        configuration_deinit(&daemon.configuration);
         options_deinit(&daemon.options);
         return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -21,6 +21,9 @@ enum {
         OPTION_IDLE,
         OPTION_LEVEL,
         OPTION_LIMIT,
+        OPTION_CONFIG,
+        OPTION_NO_CONFIG,
+        OPTION_CHECK_CONFIG
 };
 
 static const struct option long_options[] = {
@@ -32,6 +35,9 @@ static const struct option long_options[] = {
         { "idle-exit", required_argument, NULL, OPTION_IDLE },
         { "log-level", required_argument, NULL, OPTION_LEVEL },
         { "limit", required_argument, NULL, OPTION_LIMIT },
+        { "config", required_argument, NULL, OPTION_CONFIG },
+        { "no-config", no_argument, NULL, OPTION_NO_CONFIG },
+        { "check-config", no_argument, NULL, OPTION_CHECK_CONFIG },
         { "version", no_argument, NULL, 'V' },
         { "help", no_argument, NULL, 'h' },
         {},
@@ -54,7 +60,12 @@ static void print_help(void)
              "                           (default: 60 where the socket was passed by systemd, else never)\n"
              "  --log-level LEVEL        error, warning, notice, info (default) or debug\n"
              "  --limit NAME=VALUE       a limit of those below\n"
+             "  --config FILE            read this file instead of the standard ones; up to 8 times, in this order\n"
+             "  --no-config              read none\n"
+             "  --check-config           say what is wrong with the files, and end; 1: something is\n"
              "  --version, -h, --help\n"
+             "\n"
+             "What the command line says counts more than what files say.\n"
              "\n"
              "Limits, with their defaults:");
         for (unsigned i = 0; i < n_limits; i++)
@@ -121,6 +132,17 @@ static int read_level(struct options *options, const char *word)
         if (level < 0)
                 return wrong("--log-level %s: error, warning, notice, info or debug is expected", word);
         options->log_level = (enum log_level)level;
+        options->level_given = true;
+        return 0;
+}
+
+static int read_config(struct options *options, const char *path)
+{
+        if (path[0] != '/')
+                return wrong("--config %s: an absolute path is expected", path);
+        if (options->n_config == CONFIG_MAX)
+                return wrong("--config: at most %d files", CONFIG_MAX);
+        options->config[options->n_config++] = path;
         return 0;
 }
 
@@ -168,6 +190,14 @@ static int read_one(struct options *options, int option, const char *value)
                 return read_level(options, value);
         case OPTION_LIMIT:
                 return read_limit(options, value);
+        case OPTION_CONFIG:
+                return read_config(options, value);
+        case OPTION_NO_CONFIG:
+                options->no_config = true;
+                return 0;
+        case OPTION_CHECK_CONFIG:
+                options->check_config = true;
+                return 0;
         case 'V':
                 puts("region-broker " REGION_BROKER_VERSION);
                 return 1;
@@ -191,8 +221,18 @@ static char *below(const char *variable, const char *suffix)
         return path;
 }
 
+/* Where the files are that are read unless others are named; a user without a home has none. */
+static void fill_config_directory(struct options *options)
+{
+        options->config_directory = options->system ? strdup(CONFIGURATION_DIRECTORY) : below("XDG_CONFIG_HOME", "");
+        if (!options->config_directory && !options->system)
+                options->config_directory = below("HOME", "/.config");
+}
+
 static int fill_directories(struct options *options)
 {
+        options->runtime_given = options->runtime_directory;
+        options->state_given = options->state_directory;
         if (!options->runtime_directory)
                 options->runtime_directory = options->system ? strdup("/run/region-broker")
                                                              : below("XDG_RUNTIME_DIR", "");
@@ -230,7 +270,10 @@ int options_read(struct options *options, int argc, char **argv)
         }
         if (optind < argc)
                 return wrong("%s: no argument is expected", argv[optind]);
-        return fill_directories(options);
+        if (options->no_config && options->n_config > 0)
+                return wrong("--no-config and --config exclude each other");
+        fill_config_directory(options);
+        return options->check_config ? 0 : fill_directories(options);
 }
 
 void options_deinit(struct options *options)
@@ -238,4 +281,5 @@ void options_deinit(struct options *options)
         free(options->runtime_directory);
         free(options->state_directory);
         free(options->default_socket);
+        free(options->config_directory);
 }

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LISTEN_MAX = 8, IDLE_NOT_SAID = -2 };
+enum { LISTEN_MAX = 8, CONFIG_MAX = 8, IDLE_NOT_SAID = -2 };
 
 /* What the command line and the environment ask for. */
 struct options {
@@ -17,7 +17,14 @@ struct options {
         char *runtime_directory; /* owned, as the ones below; where the socket is by default */
         char *state_directory;
         char *default_socket;
-        int64_t idle_usec; /* how long to stay without anybody; -1: for ever; or IDLE_NOT_SAID */
+        int64_t idle_usec;               /* how long to stay without anybody; -1: for ever; or IDLE_NOT_SAID */
+        bool runtime_given, state_given; /* else they are where they are by default */
+        const char *config[CONFIG_MAX];  /* files to read instead of the standard ones */
+        unsigned n_config;
+        bool no_config;         /* none at all */
+        bool check_config;      /* say what is wrong with them, and nothing else */
+        char *config_directory; /* of this user, or of the system; owned. NULL: there is none */
+        bool level_given;
         enum log_level log_level;
         struct some_limits limits; /* those that were given */
 };

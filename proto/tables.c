@@ -315,6 +315,17 @@ static const struct arg statistics_result_fields[] = {
         { "counters", INT_MAP(statistics_result, counters) },
 };
 
+static const struct arg setting_view_fields[] = {
+        { "name", STRING(setting_view, name) },
+        { "value", STRING(setting_view, value) },
+        { "source", STRING(setting_view, source) },
+};
+static const struct arg_struct setting_view_type = TABLE("Setting", setting_view);
+
+static const struct arg configuration_result_fields[] = {
+        { "settings", STRUCTS(configuration_result, settings, setting_view) },
+};
+
 static const struct arg info_result_fields[] = {
         { "vendor", STRING(info_result, vendor) },
         { "product", STRING(info_result, product) },
@@ -358,6 +369,7 @@ const struct method_type method_types[] = {
         METHOD("Explain", IN("Explain", explain_args), OUT("Explain", explain_result)),
         METHOD_MORE("Watch", IN("Watch", watch_args), OUT("Watch", watch_result)),
         METHOD("GetStatistics", NO_IN("GetStatistics"), OUT("GetStatistics", statistics_result)),
+        METHOD("GetConfiguration", NO_IN("GetConfiguration"), OUT("GetConfiguration", configuration_result)),
 };
 
 const size_t n_method_types = array_size(method_types);

@@ -307,6 +307,16 @@ struct statistics_result {
         struct int_map counters;
 };
 
+struct setting_view {
+        const char *name;
+        const char *value;
+        const char *source;
+};
+
+struct configuration_result {
+        struct struct_array settings; /* of struct setting_view */
+};
+
 /* org.varlink.service */
 
 struct info_result {

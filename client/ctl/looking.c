@@ -32,6 +32,20 @@ int verb_status(struct options *options)
                                          : print_statistics(reply.data, options);
 }
 
+int verb_config(struct options *options)
+{
+        owned(broker_closep) struct region_broker *broker = NULL;
+        owned(text_clear) struct text reply = { 0 };
+        int r;
+
+        r = broker_open(options, &broker);
+        if (r == CTL_DONE)
+                r = call_once(broker, INTERFACE ".GetConfiguration", NULL, &reply);
+        if (r != CTL_DONE)
+                return r;
+        return options->json != JSON_OFF ? print_json(reply.data, options->json) : print_settings(reply.data, options);
+}
+
 /* To the broker a list without environments is none that it found; to people it is an empty list. */
 static bool is_list(enum region_result result)
 {

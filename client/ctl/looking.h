@@ -5,6 +5,7 @@
 #include "client/ctl/options.h"
 
 int verb_status(struct options *options);
+int verb_config(struct options *options);
 int verb_list(struct options *options);
 int verb_show(struct options *options);
 int verb_explain(struct options *options);

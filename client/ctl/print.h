@@ -31,8 +31,9 @@ int print_description(const struct region_description *description, const struct
 /* Who holds it, one row for each process; the exit code. */
 int print_attachments(const struct region_attachment *const *attachments, size_t n, const struct options *options);
 
-/* Each takes the reply of a call: GetStatistics, Describe, Explain. */
+/* Each takes the reply of a call: GetStatistics, GetConfiguration, Describe, Explain. */
 int print_statistics(const char *json, const struct options *options);
+int print_settings(const char *json, const struct options *options);
 int print_stat(const char *json);
 int print_explanation(const char *json, const struct options *options);
 /* One of Watch: an event becomes a line; the first, which has none, says what is watched unless that is not wanted. */

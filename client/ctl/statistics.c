@@ -58,6 +58,29 @@ int print_statistics(const char *json, const struct options *options)
         return r;
 }
 
+int print_settings(const char *json, const struct options *options)
+{
+        const struct column columns[] = { { "SETTING", 0 }, { "VALUE", 0 }, { "SOURCE", 0 } };
+        owned(arena_clear) struct arena arena = { 0 };
+        owned(reply_freep) struct reply *reply = NULL;
+        owned(table_clear) struct table table = { 0 };
+        struct configuration_result configuration;
+        const struct setting_view *settings;
+        int r;
+
+        r = read_reply(json, INTERFACE ".GetConfiguration", &arena, &reply, &configuration);
+        if (r != CTL_DONE)
+                return r;
+        settings = configuration.settings.items;
+        table_begin(&table, columns, array_size(columns), !options->no_legend);
+        for (size_t i = 0; i < configuration.settings.n; i++) {
+                const char *value = settings[i].value[0] != '\0' ? settings[i].value : NULL;
+
+                table_add(&table, (const char *const[]){ settings[i].name, value, settings[i].source });
+        }
+        return table_print(&table);
+}
+
 /* --- one environment, in the form of db_stat -e --------------------------------------------------------------------- */
 
 #define RULE "=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-=-="

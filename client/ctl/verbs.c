@@ -66,6 +66,7 @@ static int verb_help(struct options *options);
 /* clang-format off */
 static const struct verb verbs[] = {
         { "status",  "",                      0, 0,        0,                      "what the broker holds, its limits and counters", verb_status },
+        { "config",  "",                      0, 0,        0,                      "what is set in the broker, and where that was",  verb_config },
         { "list",    "[PATTERN]",             0, 1,        0,                      "the environments, or those whose name fits",     verb_list },
         { "show",    "[ENV]",                 0, 1,        0,                      "one environment, its regions, who holds it",     verb_show },
         { "explain", "[ENV [REGION]]",        0, 2,        0,                      "why it is still there, or why it is gone",       verb_explain },

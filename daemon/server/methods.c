@@ -290,6 +290,14 @@ static int run_get_statistics(struct exchange *exchange)
         return r < 0 ? r : exchange_reply(exchange, &result, NULL, false);
 }
 
+static int run_get_configuration(struct exchange *exchange)
+{
+        struct configuration_result result = {};
+        int r = report_settings(&exchange->arena, exchange->broker, &result.settings);
+
+        return r < 0 ? r : exchange_reply(exchange, &result, NULL, false);
+}
+
 static int run_get_info(struct exchange *exchange)
 {
         const char *interfaces[4];
@@ -333,6 +341,7 @@ struct method methods[] = {
         { "org.regionbroker.Explain", run_explain, NULL },
         { "org.regionbroker.Watch", run_watch, NULL },
         { "org.regionbroker.GetStatistics", run_get_statistics, NULL },
+        { "org.regionbroker.GetConfiguration", run_get_configuration, NULL },
 };
 
 const size_t n_methods = array_size(methods);

@@ -482,3 +482,17 @@ int report_statistics(struct arena *arena, const struct broker *broker, struct s
         r = report_limits(arena, broker, &ret->limits);
         return r < 0 ? r : report_counters(arena, &broker->counters, &ret->counters);
 }
+
+int report_settings(struct arena *arena, const struct broker *broker, struct struct_array *ret)
+{
+        const struct settings *told = broker->told;
+        struct setting_view *views;
+
+        views = arena_alloc(arena, told ? told->n : 0, sizeof(*views));
+        if (!views)
+                return -ENOMEM;
+        for (size_t i = 0; told && i < told->n; i++)
+                views[i] = (struct setting_view){ told->items[i].name, told->items[i].value, told->items[i].source };
+        *ret = (struct struct_array){ .given = true, .n = told ? told->n : 0, .items = views };
+        return 0;
+}

@@ -41,7 +41,7 @@ def build(folder):
 def running_broker(folder):
     """Listening; its socket. Says on leaving what it logged, where that is of interest."""
     path = os.path.join(folder, "socket")
-    command = [BROKER, "--user", "--listen", path, "--runtime-directory", os.path.join(folder, "run"),
+    command = [BROKER, "--no-config", "--user", "--listen", path, "--runtime-directory", os.path.join(folder, "run"),
                "--state-directory", os.path.join(folder, "state")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as broker:
         try:

@@ -305,7 +305,7 @@ class WithBroker(unittest.TestCase):
     def start(cls):
         """Also again, in the same directories."""
         cls.broker = subprocess.Popen(
-            [BROKER, *cls.options, "--runtime-directory", os.path.join(cls.folder.name, "run"),
+            [BROKER, "--no-config", *cls.options, "--runtime-directory", os.path.join(cls.folder.name, "run"),
              "--state-directory", os.path.join(cls.folder.name, "state"), "--listen", cls.socket],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "ASAN_OPTIONS": SANITIZER})
         for line in cls.broker.stderr:

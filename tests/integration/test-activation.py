@@ -43,8 +43,8 @@ class Manager:
         if passed is None:
             passed = [("region-broker.socket", self.listening.fileno())]
         passed = passed + list(self.kept.items())
-        words = [BROKER, "--user", "--runtime-directory", self.path("run"), "--state-directory", self.path("state"),
-                 *options]
+        words = [BROKER, "--no-config", "--user", "--runtime-directory", self.path("run"),
+                 "--state-directory", self.path("state"), *options]
         variables = {**os.environ, "ASAN_OPTIONS": SANITIZER, "NOTIFY_SOCKET": self.path("notify"), **variables}
         if passed:
             variables.update(LISTEN_FDS=str(len(passed)), LISTEN_FDNAMES=":".join(name for name, _ in passed))

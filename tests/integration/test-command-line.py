@@ -47,7 +47,7 @@ class CommandLine(unittest.TestCase):
         self.runtime = self.path("run")
         self.state = self.path("state")
         self.socket = self.path("run/org.regionbroker")
-        self.directories = ["--runtime-directory", self.runtime, "--state-directory", self.state]
+        self.directories = ["--no-config", "--runtime-directory", self.runtime, "--state-directory", self.state]
         self.environment = {name: value for name, value in os.environ.items()
                             if not name.startswith("XDG_") and name not in ("HOME", "JOURNAL_STREAM")}
 
@@ -139,6 +139,12 @@ class WrongOptions(CommandLine):
         for text in "sessions=0", "sessions=100001", "regionBytes=1K", "lingerUSec=400d":
             self.wrong(f"^region-broker: --limit {text}: the value is out of range", "--limit", text)
         self.wrong("^region-broker: --limit sessions=99999999999999999999: ", "--limit", "sessions=99999999999999999999")
+
+    def test_a_file_of_configuration_that_is_not_absolute_or_one_too_many(self):
+        self.wrong("^region-broker: --config here: an absolute path is expected", "--config", "here")
+        options = [word for i in range(9) for word in ("--config", self.path(f"file{i}"))]
+        self.refused("^region-broker: --config: at most 8 files", *options)
+        self.wrong("^region-broker: --no-config and --config exclude each other", "--config", self.path("file"))
 
     def test_too_many_sockets(self):
         options = [word for i in range(9) for word in ("--listen", self.path(f"socket{i}"))]

@@ -212,10 +212,11 @@ static bool start_guardian(struct daemon *daemon)
 static _Noreturn void run(const struct daemon *daemon, const char *program, const char *const *options, int log)
 {
         const char *arguments[OPTIONS_MAX] = {
-                program,           "--user",   "--runtime-directory", daemon->directory, "--state-directory",
-                daemon->directory, "--listen", daemon->socket,
+                program,           "--no-config",       "--user",          "--runtime-directory",
+                daemon->directory, "--state-directory", daemon->directory, "--listen",
+                daemon->socket,
         };
-        size_t n = 8;
+        size_t n = 9;
 
         while (options && *options && n < OPTIONS_MAX - 1)
                 arguments[n++] = *options++;
