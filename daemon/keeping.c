@@ -26,7 +26,8 @@ static void write_name(const struct region *region, char ret[NAME_SIZE])
 static void note(struct broker *broker, const struct region *region, int r)
 {
         if (r < 0 && broker->keeper_failure == 0)
-                log_warning(
+                log_line_of(
+                        LOG_LEVEL_WARNING, LOG_FIELDS(.environment = region->environment->name, .region = region->name),
                         "the descriptor store of the service manager does not take region %s of environment %s: %s; "
                         "such memory does not outlive a restart of the broker (see FileDescriptorStoreMax=)",
                         region->name, region->environment->name, strerror(-r));

@@ -27,8 +27,10 @@ void lifecycle_set_ready(struct broker *broker, struct environment *environment,
         environment->initializer = environment->recoverer = NULL;
         lifecycle_show(broker, environment);
         if (kind == EVENT_KIND_RECOVERED)
-                log_info("recovered environment %s: generation %llu, by %s (pid %d)", environment->name,
-                         (unsigned long long)environment->generation, process->command, (int)process->pid);
+                log_line_of(LOG_LEVEL_INFO,
+                            LOG_FIELDS(.environment = environment->name, .pid = process->pid, .uid = &process->uid),
+                            "recovered environment %s: generation %llu, by %s (pid %d)", environment->name,
+                            (unsigned long long)environment->generation, process->command, (int)process->pid);
         events_note(broker, kind, environment, NULL, process, NULL, -1);
         waiting_wake_all(broker, environment);
 }
@@ -48,8 +50,9 @@ static void set_dirty(struct broker *broker, struct environment *environment, co
 {
         environment->state = STATE_DIRTY;
         lifecycle_show(broker, environment);
-        log_info("dirty environment %s: %s (pid %d) died while attached for writing", environment->name,
-                 environment->culprit.command, (int)environment->culprit.pid);
+        log_line_of(LOG_LEVEL_INFO, LOG_FIELDS(.environment = environment->name, .pid = environment->culprit.pid),
+                    "dirty environment %s: %s (pid %d) died while attached for writing", environment->name,
+                    environment->culprit.command, (int)environment->culprit.pid);
         events_note(broker, EVENT_KIND_DIRTY, environment, NULL, NULL, reason, -1);
         waiting_wake_all(broker, environment);
 }
@@ -87,7 +90,8 @@ void lifecycle_retire(struct broker *broker, struct environment *environment, co
 {
         struct region *region;
 
-        log_info("retired environment %s: %s", environment->name, rule);
+        log_line_of(LOG_LEVEL_INFO, LOG_FIELDS(.environment = environment->name, .rule = rule),
+                    "retired environment %s: %s", environment->name, rule);
         registry_unname(&broker->registry, environment);
         environment->state = STATE_RETIRED;
         environment->rule = rule;

@@ -152,9 +152,12 @@ static int create(struct broker *broker, struct request *request, const struct o
         lifecycle_show(broker, environment);
         events_note(broker, EVENT_KIND_CREATED, environment, NULL, request->peer->process, NULL, environment->bytes);
         note_attached(broker, request, environment);
-        log_info("created environment %s: %u regions, %lld bytes, by %s (pid %d, uid %u)", environment->name,
-                 environment->n_regions, (long long)environment->bytes, request->peer->process->command,
-                 (int)request->peer->process->pid, request->peer->uid);
+        log_line_of(LOG_LEVEL_INFO,
+                    LOG_FIELDS(.environment = environment->name, .pid = request->peer->process->pid,
+                               .uid = &request->peer->uid),
+                    "created environment %s: %u regions, %lld bytes, by %s (pid %d, uid %u)", environment->name,
+                    environment->n_regions, (long long)environment->bytes, request->peer->process->command,
+                    (int)request->peer->process->pid, request->peer->uid);
         return 0;
 }
 

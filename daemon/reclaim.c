@@ -86,7 +86,8 @@ int64_t reclaim_region(struct broker *broker, struct region *region)
         int64_t size = region->size;
         struct memory *memory;
 
-        log_debug("reclaimed region %s of %s: %" PRId64 " bytes", region->name, environment->name, size);
+        log_line_of(LOG_LEVEL_DEBUG, LOG_FIELDS(.environment = environment->name, .region = region->name),
+                    "reclaimed region %s of %s: %" PRId64 " bytes", region->name, environment->name, size);
         unwatch(broker, region);
         registry_remove_region(&broker->registry, region);
         if (environment->state != STATE_RETIRED) /* else it is written down already that all of it goes */
@@ -133,8 +134,9 @@ int64_t reclaim_environment(struct broker *broker, struct environment *environme
                 environment->regions_reclaimed++;
                 environment->bytes_reclaimed += reclaim_region(broker, TAILQ_FIRST(&environment->regions));
         }
-        log_info("reclaimed environment %s: %u regions, %" PRId64 " bytes; rule: %s", environment->name,
-                 environment->regions_reclaimed, environment->bytes_reclaimed, rule);
+        log_line_of(LOG_LEVEL_INFO, LOG_FIELDS(.environment = environment->name, .rule = rule),
+                    "reclaimed environment %s: %u regions, %" PRId64 " bytes; rule: %s", environment->name,
+                    environment->regions_reclaimed, environment->bytes_reclaimed, rule);
         broker->counters.reclaimed++;
         events_note(broker, EVENT_KIND_RECLAIMED, environment, NULL, NULL, rule, environment->bytes_reclaimed);
         bytes = environment->bytes_reclaimed;
@@ -207,8 +209,10 @@ void reclaim_look_later(struct broker *broker, struct environment *environment)
 static void doubt(struct broker *broker, struct environment *environment)
 {
         if (!environment->in_doubt && environment->backing != BACKING_PRIVATE)
-                log_info("environment %s is due, but still held by a process that never asked for it; it goes with it",
-                         environment->name);
+                log_line_of(
+                        LOG_LEVEL_INFO, LOG_FIELDS(.environment = environment->name, .rule = environment->rule),
+                        "environment %s is due, but still held by a process that never asked for it; it goes with it",
+                        environment->name);
         environment->in_doubt = true;
         reclaim_look_later(broker, environment);
 }

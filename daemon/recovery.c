@@ -101,7 +101,8 @@ static void find_memory(struct recovery *recovery, struct environment_record *re
                     memory_find(trace, environment->directory, keeping_take(broker, region), &region->memory) == 0)
                         continue;
                 recovery->lost++;
-                log_warning("lost region %s of environment %s: its %lld bytes are not to be found again", region->name,
+                log_line_of(LOG_LEVEL_WARNING, LOG_FIELDS(.environment = environment->name, .region = region->name),
+                            "lost region %s of environment %s: its %lld bytes are not to be found again", region->name,
                             environment->name, (long long)region->size);
         }
 }

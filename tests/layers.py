@@ -44,6 +44,7 @@ DOORS = (
     ("jansson", ("jansson.h",), ("proto/*",)),
     ("libuv", ("uv.h",), ("daemon/server/*", "daemon/main.c")),
     ("LMDB", ("lmdb.h",), ("daemon/host/store.c",)),
+    ("systemd's journal", ("systemd/sd-journal.h",), ("daemon/log.c",)),
     ("systemd", ("systemd/*",), ("daemon/host/notify.c",)),
     ("libsmartcols", ("libsmartcols.h", "libsmartcols/*"), ("client/ctl/*",)),
     ("inih", ("ini.h",), ("client/configuration.c", "daemon/host/inifile.c")),

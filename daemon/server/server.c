@@ -148,7 +148,8 @@ static void on_deaths(uv_poll_t *poll, int status, int events)
         (void)events;
         server_tick(server);
         for (int i = 0; i < DEATHS_A_STEP && (process = broker_next_death(server->broker)); i++) {
-                log_debug("%s (pid %d) died", process->command, (int)process->pid);
+                log_line_of(LOG_LEVEL_DEBUG, LOG_FIELDS(.pid = process->pid, .uid = &process->uid), "%s (pid %d) died",
+                            process->command, (int)process->pid);
                 LIST_FOREACH(peer, &process->peers, in_process)
                         session_hear_out(container_of(peer, struct session, peer));
                 while ((peer = LIST_FIRST(&process->peers)))

@@ -91,8 +91,9 @@ static bool read_call(struct session *session)
         else if (r == STREAM_END)
                 session->input_ended = true;
         if (r < 0) {
-                log_debug("session of %s (pid %d) sent what is not Varlink: %s", session->peer.process->command,
-                          (int)session->peer.process->pid, strerror(-r));
+                log_line_of(LOG_LEVEL_DEBUG, LOG_FIELDS(.pid = session->peer.process->pid, .uid = &session->peer.uid),
+                            "session of %s (pid %d) sent what is not Varlink: %s", session->peer.process->command,
+                            (int)session->peer.process->pid, strerror(-r));
                 session->input_ended = true; /* earlier answers still go out */
         }
         if (session->input_ended)
@@ -125,8 +126,9 @@ static void on_stall(struct agenda_item *item, void *data)
         if (session->hung_up && deaths_is_near(session->peer.process) > 0)
                 return; /* on a busy machine that may take seconds; its pidfd will tell */
         if (!session->hung_up)
-                log_info("session of %s (pid %d) does not read its answers; disconnected",
-                         session->peer.process->command, (int)session->peer.process->pid);
+                log_line_of(LOG_LEVEL_INFO, LOG_FIELDS(.pid = session->peer.process->pid, .uid = &session->peer.uid),
+                            "session of %s (pid %d) does not read its answers; disconnected",
+                            session->peer.process->command, (int)session->peer.process->pid);
         session_end(session, false);
 }
 

@@ -335,6 +335,25 @@ class SystemService(WithClients):
         self.service.systemctl("restart", "region-broker.service")
         self.assertIn('"path":"/srv/homes/db/__db.001"', lab.run("regionctl", "call", "Open", call, user=4711).replace(": ", ":"))
 
+    def test_the_journal_knows_what_its_lines_speak_of(self):
+        self.start_clients(1)
+        pid = self.clients[0].pid
+        self.clients.pop().kill()
+        wait_until(lambda: self.service.call("GetStatistics")["environments"] == 0, "all is given back")
+
+        def entries(field):
+            lines = lab.run("journalctl", "--output=json", "--quiet", "REGION_BROKER_ENVIRONMENT=memfd", field)
+            return [json.loads(line) for line in lines.splitlines()]
+
+        wait_until(lambda: entries(f"REGION_BROKER_PID={pid}"), "it is told who created it")
+        created = entries(f"REGION_BROKER_PID={pid}")[0]
+        self.assertTrue(created["MESSAGE"].startswith("created environment memfd: "))
+        self.assertEqual(created["REGION_BROKER_UID"], "4711")
+        self.assertEqual(created["PRIORITY"], "6")
+        self.assertEqual(created["SYSLOG_IDENTIFIER"], "region-broker")
+        rule = "REGION_BROKER_RULE=attached, nobody holds it any more"
+        wait_until(lambda: entries(rule), "it is told why it went")
+
     def test_the_exposure_of_the_unit_is_as_small_as_it_was(self):
         overall = lab.run("systemd-analyze", "security", "--no-pager", "region-broker.service").splitlines()[-1]
         print(overall, file=sys.stderr)

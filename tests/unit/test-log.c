@@ -43,14 +43,14 @@ START_TEST(a_line_has_our_name_before_it)
 }
 END_TEST
 
-START_TEST(under_systemd_a_line_has_its_level_before_it)
+/* A real one is in tests/lab. */
+START_TEST(a_journal_that_standard_error_does_not_lead_to_is_not_used)
 {
         setenv("JOURNAL_STREAM", "8:12345", 1);
-        log_error("one");
-        log_warning("two");
-        log_notice("three");
-        log_info("four");
-        check_said("<3>one\n<4>two\n<5>three\n<6>four\n");
+        log_line_of(LOG_LEVEL_INFO, LOG_FIELDS(.environment = "e", .pid = 1), "one");
+        setenv("JOURNAL_STREAM", "none", 1);
+        log_error("two");
+        check_said("region-broker: one\nregion-broker: two\n");
 }
 END_TEST
 
@@ -131,7 +131,7 @@ static void say_too_much(int channel, const void *unused)
         }
         child_tell(channel, check_now_msec() - began < LOG_INTERVAL_USEC / 1000 ? said : 0);
         for (int i = 0; i < 10; i++)
-                log_warning("this comes from us"); /* and is never left out */
+                log_notice("this comes from us"); /* and is never left out */
         child_tell(channel, count_lines());
 }
 
@@ -171,7 +171,7 @@ int main(void)
 
         tcase_add_checked_fixture(tcase, setup, teardown);
         tcase_add_test(tcase, a_line_has_our_name_before_it);
-        tcase_add_test(tcase, under_systemd_a_line_has_its_level_before_it);
+        tcase_add_test(tcase, a_journal_that_standard_error_does_not_lead_to_is_not_used);
         tcase_add_test(tcase, lines_of_a_greater_level_are_left_out);
         tcase_add_test(tcase, a_level_is_found_by_its_word);
         tcase_add_test(tcase, a_line_that_is_too_long_is_cut_and_still_one_line);
