@@ -1,5 +1,4 @@
-/* Names are short, for their length bounds how many there can be: a letter and the region's id, which is never given again.
- * What is found under a name is not believed for it: it has to be the file that was made (memory_find()). */
+/* The name is the region's id, which is never given again. What is found under a name is not believed for it: it has to be the file that was made (memory_find()). */
 
 #include "daemon/keeping.h"
 
@@ -46,33 +45,24 @@ void keeping_keep(struct broker *broker, struct region *region)
             memory_path(region->memory))
                 return;
         write_name(region, name);
-        r = keeper->keep(keeper->data, name, memory_fd(region->memory));
-        region->kept = r == 0;
+        r = keeper->keep(keeper->data, name, memory_fd(region->memory), region->backing == BACKING_FILE, &region->kept);
         note(broker, region, r);
 }
 
 void keeping_drop(struct broker *broker, struct region *region)
 {
-        const struct keeper *keeper = &broker->settings.keeper;
-        char name[NAME_SIZE];
-
-        if (!region->kept)
-                return;
-        write_name(region, name);
-        keeper->drop(keeper->data, name);
-        region->kept = false;
+        if (region->kept)
+                broker->settings.keeper.drop(broker->settings.keeper.data, region->kept);
+        region->kept = NULL;
 }
 
 int keeping_take(struct broker *broker, struct region *region)
 {
         const struct keeper *keeper = &broker->settings.keeper;
         char name[NAME_SIZE];
-        int fd;
 
         if (!keeper->take)
                 return -1;
         write_name(region, name);
-        fd = keeper->take(keeper->data, name);
-        region->kept = fd >= 0;
-        return fd;
+        return keeper->take(keeper->data, name, &region->kept);
 }

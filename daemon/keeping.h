@@ -1,17 +1,20 @@
 #pragma once
 
-#include <stdint.h>
+#include <stdbool.h>
 
 struct broker;
+struct kept;
 struct region;
 
 /* Somebody who keeps descriptors for us over our own end (systemd's store), so that memory without a name is not lost with
  * us. Zero-initialised there is none. */
 struct keeper {
-        int (*keep)(void *data, const char *name, int fd); /* a copy of it; -errno, -ENOSPC where no more is taken */
-        void (*drop)(void *data, const char *name);
-        /* What was kept for the broker before us, which is ours then; or -1. */
-        int (*take)(void *data, const char *name);
+        /* A copy of it, which stays open until it is dropped; `alone`: its file has to go in that moment. -errno; -ENOSPC
+         * where no more is taken. */
+        int (*keep)(void *data, const char *name, int fd, bool alone, struct kept **ret);
+        void (*drop)(void *data, struct kept *kept);
+        /* What was kept for the broker before us, which is ours then and kept still; or -1. */
+        int (*take)(void *data, const char *name, struct kept **ret);
         void *data;
 };
 

@@ -2,6 +2,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/configuring.h"
+#include "daemon/host/bag.h"
 #include "daemon/host/lock.h"
 #include "daemon/host/notify.h"
 #include "daemon/log.h"
@@ -25,6 +26,7 @@ struct daemon {
         struct configuration configuration;
         int lock; /* held while we live: one broker for one runtime directory */
         struct notify notify;
+        struct bags bags;
         struct server_sockets sockets;
         char *paths[LISTENERS_MAX]; /* of the listening ones, owned; NULL where one has none */
         unsigned n_given;           /* so many of them, the first, were passed to us */
@@ -195,6 +197,8 @@ static int prepare(struct daemon *daemon)
         ignore_signals();
         raise_descriptor_limit();
         r = notify_init(&daemon->notify);
+        if (r == 0)
+                r = bags_init(&daemon->bags, &daemon->notify);
         if (r < 0)
                 return fail("cannot take", "what was passed by the service manager", r);
         r = make_directory(options->runtime_directory, options->system ? 0755 : 0700);
@@ -244,6 +248,7 @@ static int run(struct daemon *daemon)
         if (r == 0)
                 r = follow_reload(daemon);
         if (r == 0) {
+                bags_settle(&daemon->bags);
                 for (unsigned i = 0; i < daemon->sockets.n_listening; i++)
                         log_notice("listening on %s", daemon->paths[i] ? daemon->paths[i] : "a socket without a path");
                 uv_run(&daemon->loop, UV_RUN_DEFAULT);
@@ -253,19 +258,19 @@ static int run(struct daemon *daemon)
         return r;
 }
 
-static int keep(void *data, const char *name, int fd)
+static int keep(void *data, const char *name, int fd, bool alone, struct kept **ret)
 {
-        return notify_keep(data, name, fd);
+        return bags_keep(data, name, fd, alone, ret);
 }
 
-static void drop(void *data, const char *name)
+static void drop(void *data, struct kept *kept)
 {
-        notify_drop(data, name);
+        bags_drop(data, kept);
 }
 
-static int take(void *data, const char *name)
+static int take(void *data, const char *name, struct kept **ret)
 {
-        return notify_take(data, name);
+        return bags_take(data, name, ret);
 }
 
 static int serve(struct daemon *daemon)
@@ -281,7 +286,7 @@ static int serve(struct daemon *daemon)
                         .keep = daemon->notify.is_heard ? keep : NULL,
                         .drop = drop,
                         .take = take,
-                        .data = &daemon->notify,
+                        .data = &daemon->bags,
                 },
         };
         int r = uv_loop_init(&daemon->loop);
@@ -320,6 +325,7 @@ static int begin(struct daemon *daemon)
                 r = serve(daemon);
         remove_sockets(daemon);
         close_fd(daemon->lock);
+        bags_deinit(&daemon->bags);
         notify_deinit(&daemon->notify);
         return r;
 }

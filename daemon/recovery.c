@@ -100,6 +100,7 @@ static void find_memory(struct recovery *recovery, struct environment_record *re
                 if (region->backing == BACKING_PRIVATE ||
                     memory_find(trace, environment->directory, keeping_take(broker, region), &region->memory) == 0)
                         continue;
+                keeping_drop(broker, region); /* it was something else */
                 recovery->lost++;
                 log_line_of(LOG_LEVEL_WARNING, LOG_FIELDS(.environment = environment->name, .region = region->name),
                             "lost region %s of environment %s: its %lld bytes are not to be found again", region->name,

@@ -9,6 +9,7 @@
 
 struct attachment;
 struct environment;
+struct kept;
 struct memory;
 
 /* Of the machine's memory: it is neither on a disk nor the client's own. */
@@ -41,7 +42,7 @@ struct region {
         bool privately_held;   /* private: its process has not said that it let go */
         int watch;             /* for news of the last close; -1 while not in doubt */
         bool is_held;          /* by somebody, when the kernel was last asked */
-        bool kept;             /* the service manager has a descriptor of it for us */
+        struct kept *kept;     /* by somebody else for us, over our own end; NULL: it is not */
 
         unsigned n_attachments;
         LIST_HEAD(, attachment) attachments;

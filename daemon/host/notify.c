@@ -38,14 +38,9 @@ static enum passed_kind kind_of(int fd)
 {
         if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0)
                 return PASSED_LISTENING;
+        if (sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 0) > 0)
+                return PASSED_BAG;
         return sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 0) > 0 ? PASSED_CONNECTED : PASSED_OTHER;
-}
-
-static int compare(const void *a, const void *b)
-{
-        const struct passed *one = a, *other = b;
-
-        return strcmp(one->name, other->name);
 }
 
 static void take_passed(struct notify *notify, char **names, size_t n)
@@ -57,10 +52,9 @@ static void take_passed(struct notify *notify, char **names, size_t n)
                 passed->name = names[i];
                 passed->kind = kind_of(passed->fd);
                 notify->kept_bytes += strlen(passed->name) + 1;
-                notify->n_kept += passed->kind == PASSED_OTHER;
+                notify->n_kept += passed->kind == PASSED_OTHER || passed->kind == PASSED_BAG;
         }
         notify->n_passed = n;
-        qsort(notify->passed, n, sizeof(*notify->passed), compare);
 }
 
 int notify_init(struct notify *notify)
@@ -151,16 +145,6 @@ void notify_drop(struct notify *notify, const char *name)
         notify->kept_bytes -= strlen(name) + 1;
 }
 
-int notify_take(struct notify *notify, const char *name)
-{
-        const struct passed key = { .name = (char *)(uintptr_t)name };
-        struct passed *found = notify->n_passed == 0 ? NULL
-                                                     : bsearch(&key, notify->passed, notify->n_passed,
-                                                               sizeof(*notify->passed), compare);
-
-        return found && found->kind == PASSED_OTHER ? take_fd(found->fd) : -1;
-}
-
 void notify_drop_rest(struct notify *notify, void (*each)(const char *name))
 {
         for (size_t i = 0; i < notify->n_passed; i++) {
@@ -170,7 +154,7 @@ void notify_drop_rest(struct notify *notify, void (*each)(const char *name))
                         continue;
                 passed->fd = close_fd(passed->fd);
                 notify_drop(notify, passed->name);
-                if (each)
+                if (each && passed->kind != PASSED_BAG)
                         each(passed->name);
         }
 }

@@ -8,7 +8,8 @@
  * our own end. Where there is none, all of it is nothing. */
 
 enum passed_kind {
-        PASSED_OTHER,     /* none of ours: its memory, if it is any, is looked at by its name */
+        PASSED_OTHER,     /* none of those below */
+        PASSED_BAG,       /* one of ours (bag.h) */
         PASSED_LISTENING, /* a Unix stream socket that listens */
         PASSED_CONNECTED, /* one that is connected */
 };
@@ -22,7 +23,7 @@ struct passed {
 struct notify {
         bool is_heard;
         int64_t watchdog_usec; /* 0: nobody watches */
-        struct passed *passed; /* in the order of their names */
+        struct passed *passed;
         size_t n_passed;
         size_t n_kept, n_kept_max; /* descriptors in the store, and how many it takes */
         size_t kept_bytes;         /* of their names, and of all that was passed to us */
@@ -40,13 +41,11 @@ void notify_status(const struct notify *notify, const char *line);
 /* We are well; more often than watchdog_usec. */
 void notify_alive(const struct notify *notify);
 
-/* A copy of the descriptor goes into the store under a name of at most NOTIFY_NAME_MAX characters, none of which is a colon.
- * It is there for the one after us as soon as this returns. -EOPNOTSUPP: there is no manager; -ENOSPC: the store takes no
- * more; -errno. */
+/* A copy of the descriptor goes into the store under a name of at most NOTIFY_NAME_MAX characters, none of which is a colon,
+ * and which nothing else has. It is there for the one after us as soon as this returns. -EOPNOTSUPP: there is no manager;
+ * -ENOSPC: the store takes no more; -errno. */
 enum { NOTIFY_NAME_MAX = 31 };
 int notify_keep(struct notify *notify, const char *name, int fd);
 void notify_drop(struct notify *notify, const char *name);
-/* What was kept under the name for the one before us, and is the caller's now; it stays in the store too. -1: nothing. */
-int notify_take(struct notify *notify, const char *name);
-/* Closes what was kept and nobody took, and takes it out of the store. Calls `each` (may be NULL) with the name of each. */
+/* Closes what was kept, and takes it out of the store. Calls `each` (may be NULL) with the names of what is not ours. */
 void notify_drop_rest(struct notify *notify, void (*each)(const char *name));

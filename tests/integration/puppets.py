@@ -161,6 +161,10 @@ class Actor:
             memory.close()
         self.memory = []
 
+    def fill(self):
+        for memory in self.memory:
+            memory[:] = b"x" * len(memory)
+
     def leave(self, environment):
         self.unmap()
         self.call("Detach", environment=environment)

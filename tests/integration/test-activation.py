@@ -112,7 +112,19 @@ class Manager:
         self.kept = {}
 
 
+def regions(n):
+    return [{"name": f"region-{i}", "size": 4096} for i in range(n)]
+
+
+SO_PEEK_OFF = 42
 DEFINITION = {"regions": [{"name": "data", "size": 4096}]}
+
+
+def wait_until(is_so, what):
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < end, f"waited in vain until {what}"
+        time.sleep(0.01)  # nothing tells of it
 
 
 class Activation(unittest.TestCase):
@@ -227,10 +239,16 @@ class Activation(unittest.TestCase):
         puppet = self.create()
         self.manager.hear_until(lambda said: "FDSTORE" in said)
         self.manager.kill()
-        name = next(iter(self.manager.kept))
-        os.close(self.manager.kept[name])
-        self.manager.kept[name] = os.memfd_create("other")
-        os.truncate(self.manager.kept[name], 4096)
+        (entry, bag), = self.manager.kept.items()
+        with socket.socket(fileno=bag) as queue:
+            name = queue.recv(64)
+        other = os.memfd_create("other")
+        os.truncate(other, 4096)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        socket.send_fds(ours, [name], [other])
+        os.close(other)
+        ours.close()
+        self.manager.kept[entry] = theirs.detach()
         self.manager.start()
         self.manager.wait_ready()
         self.assertIn("lost region data of environment e", self.manager.log())
@@ -239,14 +257,82 @@ class Activation(unittest.TestCase):
         self.assertEqual(self.manager.kept, {})
 
     def test_what_does_not_fit_into_the_store_is_reported_once(self):
-        self.manager.start(FDSTORE="2")
-        puppets = [self.create(f"e{i}") for i in range(5)]
+        self.manager.start(FDSTORE="1")
+        puppets = [self.create("fits", regions=regions(128))] + [self.create(f"e{i}") for i in range(5)]
         self.manager.kill()
-        self.assertEqual(len(self.manager.kept), 2)
-        self.assertEqual(self.manager.log().count("does not take region data of environment e2"), 1)
+        self.assertEqual(len(self.manager.kept), 1)
+        self.assertEqual(self.manager.log().count("does not take region data of environment e0"), 1)
         self.assertEqual(self.manager.log().count("does not take"), 1)
+        self.manager.start()
+        self.manager.wait_ready()
+        self.assertEqual(self.manager.log().count("lost region"), 5)
+        self.assertEqual(self.manager.log().count("lost region data of environment e"), 5)
         for puppet in puppets:
             puppet.kill()
+
+    def test_much_memory_is_kept_in_few_entries_and_what_is_given_back_does_not_stay_in_them(self):
+        self.manager.start()
+        most, rest = self.create("most", regions=regions(250)), self.create("rest", regions=regions(200))
+        few = self.create("few", regions=regions(10))
+        self.connect().call("GetStatistics")
+        self.manager.wait_status("3 environments, 460 regions, 1884160 bytes, 460 attachments")
+        self.assertLessEqual(len(self.manager.kept), 5)
+        most.kill()
+        self.manager.wait_status("2 environments, 210 regions, 860160 bytes, 210 attachments")
+        self.assertLessEqual(len(self.manager.kept), 3)
+        for _ in range(2):  # also from what the second has kept
+            self.manager.kill()
+            self.manager.start()
+            self.manager.wait_ready()
+            self.connect().call("GetStatistics")
+            self.assertLessEqual(len(self.manager.kept), 3)
+        self.assertNotIn("lost", self.manager.log().replace("(0 lost)", ""))
+        joiner = self.puppet()
+        self.assertEqual(len(joiner.open("rest")["grants"]), 200)
+        for puppet in joiner, rest, few:
+            puppet.kill()
+        self.manager.wait_status("0 environments, 0 regions, 0 bytes, 0 attachments")
+        self.manager.kill(signal.SIGTERM)
+        self.assertEqual(self.manager.kept, {})
+
+    def test_what_is_left_of_many_entries_is_put_together(self):
+        self.manager.start()
+        stay, go = [], []
+        for i in range(6):
+            stay.append(self.create(f"stays-{i}"))
+            go.append(self.create(f"goes-{i}", regions=regions(127)))
+        self.manager.wait_status("12 environments, 768 regions, 3145728 bytes, 768 attachments")
+        self.assertGreaterEqual(len(self.manager.kept), 6)
+        for puppet in go:
+            puppet.kill()
+        self.manager.wait_status("6 environments, 6 regions, 24576 bytes, 6 attachments")
+        self.assertLessEqual(len(self.manager.kept), 2)
+        self.manager.kill()
+        self.manager.start()
+        for i, puppet in enumerate(stay):
+            joiner = self.puppet()
+            joiner.open(f"stays-{i}")
+            joiner.kill()
+            puppet.kill()
+
+    def test_memory_that_is_given_back_is_free_though_its_entry_stays(self):
+        self.manager.start()
+        stays = self.create("stays")
+        goes = self.create("goes", regions=[{"name": "large", "size": 1 << 20}])
+        goes.do("fill")
+        self.manager.wait_status("2 environments, 2 regions, 1052672 bytes, 2 attachments")
+        bag, = self.manager.kept.values()
+        with socket.socket(fileno=os.dup(bag)) as queue:
+            queue.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)
+            kept = [socket.recv_fds(queue, 64, 1, socket.MSG_PEEK)[1][0] for _ in range(2)]
+        self.assertEqual(os.stat(kept[1]).st_blocks, 2048)
+        goes.kill()
+        self.manager.wait_status("1 environments, 1 regions, 4096 bytes, 1 attachments")
+        self.connect().call("GetStatistics")
+        wait_until(lambda: os.stat(kept[1]).st_blocks == 0, "its pages are free")
+        for descriptor in kept:
+            os.close(descriptor)
+        stays.kill()
 
     def test_a_connection_that_is_passed_is_served_as_long_as_it_lasts(self):
         ours, theirs = socket.socketpair()
@@ -266,8 +352,8 @@ class Activation(unittest.TestCase):
         self.assertEqual(self.manager.reap(), 0)
 
     def test_it_ends_when_nobody_needs_it_and_whoever_waits_then_is_served_by_the_next(self):
-        self.manager.start("--idle-exit", "0")
         first = self.connect()
+        self.manager.start("--idle-exit", "0")
         first.call("GetStatistics")
         first.close()
         self.assertEqual(self.manager.reap(), 0)
@@ -277,8 +363,8 @@ class Activation(unittest.TestCase):
         self.assertEqual(late.receive()[0]["environments"], 0)
 
     def test_it_does_not_end_while_there_is_an_environment(self):
-        self.manager.start("--idle-exit", "0")
         connection = self.connect()
+        self.manager.start("--idle-exit", "0")
         connection.send("Open", environment="e", create="always",
                         definition={**DEFINITION, "lifetime": "persistent"})
         for descriptor in connection.receive()[1]:

@@ -117,13 +117,14 @@ static uint64_t id_in(const char *name)
 }
 
 /* Descriptors of memory that has no name, as if they had been kept. */
-static int take_from_first(void *data, const char *name)
+static int take_from_first(void *data, const char *name, struct kept **ret)
 {
         struct environment *environment;
         struct broker *first = data;
         const struct region *region;
         uint64_t id = id_in(name), at = 0;
 
+        *ret = NULL;
         while ((environment = registry_after(&first->registry, at))) {
                 at = environment->id;
                 TAILQ_FOREACH(region, &environment->regions, in_environment)

@@ -58,7 +58,6 @@ START_TEST(without_a_manager_all_of_it_is_nothing)
         notify_alive(&notify);
         ck_assert_int_eq(notify_keep(&notify, "r1", STDIN_FILENO), -EOPNOTSUPP);
         notify_drop(&notify, "r1");
-        ck_assert_int_eq(notify_take(&notify, "r1"), -1);
         notify_drop_rest(&notify, NULL);
         notify_stopping(&notify);
         notify_deinit(&notify);
