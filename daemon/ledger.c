@@ -221,6 +221,11 @@ static void write_all(struct broker *broker, const struct intention *intention)
         ledger->intends_for = intention ? intention->environment->id : 0;
 }
 
+void ledger_begin(struct broker *broker)
+{
+        write_all(broker, NULL);
+}
+
 static bool has_changes(const struct broker *broker)
 {
         const struct ledger *ledger = &broker->ledger;

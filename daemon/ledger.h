@@ -23,6 +23,8 @@ void ledger_close(struct broker *broker);
 /* Nothing is written down any more. */
 void ledger_wipe(struct broker *broker);
 
+/* Writes it down as ours, whether or not anything has changed: from now on names are given that tell of us alone. */
+void ledger_begin(struct broker *broker);
 /* Writes what has changed; cheap where nothing has. A failure is noted and all is tried again at the next. */
 void ledger_commit(struct broker *broker);
 /* Before something new is made: it could be written down. 0, or REFUSED_RESOURCE. */
@@ -37,7 +39,7 @@ void ledger_intend(struct broker *broker, const struct environment *environment,
 enum ledger_kind {
         LEDGER_ITSELF = 'A',
         LEDGER_ENVIRONMENT = CHANGE_ENVIRONMENT,
-        LEDGER_INTENT = 'I',
+        LEDGER_INTENT = CHANGE_INTENT,
         LEDGER_MEMBER = CHANGE_MEMBER,
         LEDGER_EVENT = 'V',
 };

@@ -1,5 +1,5 @@
-/* Records come in the order of their kinds: the ledger's own, environments, keys at which segments were being made, members,
- * events. Nothing is noted as changed while they are read, for all of it is written already. */
+/* Records come in the order of their kinds: the ledger's own, environments, members, events. Nothing is noted as changed while
+ * they are read, for all of it is written already. What was being made is read once all is known that was. */
 
 #include "daemon/recovery.h"
 
@@ -317,8 +317,7 @@ static int on_record(void *data, const struct store_key *key, const void *bytes,
                 return believe(recovery, &reading);
         case LEDGER_ENVIRONMENT:
                 return add_environment(recovery, &reading);
-        case LEDGER_INTENT:
-                leftovers_undo(recovery->broker, &reading);
+        case LEDGER_INTENT: /* once all is known that was made */
                 return 0;
         case LEDGER_MEMBER:
                 return add_member(recovery, key, &reading);
@@ -341,17 +340,51 @@ static bool has_lost(const struct environment *environment)
         return false;
 }
 
+/* It was retired, and perhaps before its names and keys could be taken away. */
+static void finish_retiring(struct broker *broker, struct environment *environment)
+{
+        struct region *region;
+
+        TAILQ_FOREACH(region, &environment->regions, in_environment)
+                lifecycle_unname_region(broker, region);
+        reclaim_consider(broker, environment);
+}
+
 /* Who had a part is gone, and nothing of it is left: as if it had left just now. */
 static void judge(struct broker *broker, struct environment *environment)
 {
         if (environment->state == STATE_RETIRED)
-                reclaim_consider(broker, environment);
+                finish_retiring(broker, environment);
         else if (has_lost(environment))
                 lifecycle_retire(broker, environment, "some of its memory did not outlive the broker before");
         else if (environment->lifetime == LIFETIME_CREATOR && !environment->creator->alive)
                 lifecycle_retire(broker, environment, "creator, its creator is gone");
         else
                 reclaim_consider(broker, environment);
+}
+
+static int undo(void *data, const struct store_key *key, const void *bytes, size_t n)
+{
+        struct reading reading = { .bytes = bytes, .n = n };
+        struct recovery *recovery = data;
+
+        if (key->kind != LEDGER_INTENT)
+                return 0;
+        leftovers_undo(recovery->broker, &reading);
+        return changes_take_away(&recovery->broker->registry.changes, CHANGE_INTENT, key->first, key->second);
+}
+
+/* Each of our references is in our hands before anything follows that could take it away. */
+static void take_references(struct broker *broker)
+{
+        struct environment *environment;
+        uint64_t id = 0;
+
+        while ((environment = registry_after(&broker->registry, id))) {
+                id = environment->id;
+                if (environment->named)
+                        creation_renew_reference(broker, environment);
+        }
 }
 
 static void bury_dead(struct recovery *recovery)
@@ -366,25 +399,29 @@ static void bury_dead(struct recovery *recovery)
         recovery->broker->counters.deaths += recovery->died;
 }
 
-static void go_on(struct recovery *recovery)
+static int go_on(struct recovery *recovery)
 {
         struct broker *broker = recovery->broker;
         struct environment *environment;
         uint64_t id = 0;
+        int r = store_read(broker->ledger.store, undo, recovery);
 
+        if (r < 0)
+                return r;
+        take_references(broker);
         bury_dead(recovery);
         while ((environment = registry_after(&broker->registry, id))) {
                 id = environment->id;
-                creation_renew_reference(broker, environment);
                 lifecycle_show(broker, environment);
                 judge(broker, environment);
         }
         leftovers_clear(broker);
-        ledger_commit(broker);
+        ledger_begin(broker);
         if (recovery->environments > 0)
                 log_notice("resumed %u environments, %u regions (%u lost) and %u members; %u processes died meanwhile",
                            recovery->environments, recovery->regions, recovery->lost, recovery->members,
                            recovery->died);
+        return 0;
 }
 
 int recovery_load(struct broker *broker, struct recovery **ret)
@@ -403,10 +440,12 @@ int recovery_load(struct broker *broker, struct recovery **ret)
         return r;
 }
 
-void recovery_go_on(struct recovery *recovery)
+int recovery_go_on(struct recovery *recovery)
 {
-        go_on(recovery);
+        int r = go_on(recovery);
+
         recovery_drop(recovery);
+        return r;
 }
 
 void recovery_drop(struct recovery *recovery)
@@ -425,15 +464,14 @@ int recovery_run(struct broker *broker)
         struct recovery *recovery = NULL;
         int r = recovery_load(broker, &recovery);
 
-        if (r < 0) {
-                log_error("cannot read the ledger: %s", strerror(-r));
-                recovery_drop(recovery);
-                return r;
-        }
         if (r > 0) {
                 log_notice("the ledger is of another boot, or of another IPC namespace, and is begun anew");
-                store_wipe(broker->ledger.store);
+                r = store_wipe(broker->ledger.store);
         }
-        recovery_go_on(recovery);
-        return 0;
+        if (r == 0)
+                r = recovery_go_on(take_ptr(recovery));
+        if (r < 0)
+                log_error("cannot go on with the ledger: %s", strerror(-r));
+        recovery_drop(recovery);
+        return r;
 }

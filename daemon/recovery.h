@@ -11,7 +11,7 @@ int recovery_run(struct broker *broker);
 /* Its two halves: what was written is true again, which changes nothing in the world; 1: it was of another boot. */
 struct recovery;
 int recovery_load(struct broker *broker, struct recovery **ret);
-/* What follows. Frees. */
-void recovery_go_on(struct recovery *recovery);
+/* What follows. Frees. -errno: of that nothing is done but what was half made taken away. */
+int recovery_go_on(struct recovery *recovery);
 /* Frees, and nothing follows. Takes NULL. */
 void recovery_drop(struct recovery *recovery);

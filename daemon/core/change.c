@@ -72,6 +72,17 @@ void change_end(struct change *change)
         *change = (struct change){};
 }
 
+int changes_take_away(struct changes *changes, enum change_kind kind, uint64_t first, uint64_t second)
+{
+        struct tombstone *gone = calloc(1, sizeof(*gone));
+
+        if (!gone)
+                return -ENOMEM;
+        *gone = (struct tombstone){ .kind = kind, .first = first, .second = second };
+        STAILQ_INSERT_TAIL(&changes->gone, gone, link);
+        return 0;
+}
+
 void changes_settle(struct changes *changes)
 {
         struct change *change;

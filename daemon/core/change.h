@@ -8,7 +8,7 @@
  * changed; whoever writes goes through the list. Nothing here can fail once an object is there, so that what happens by
  * itself (a death) is noted whatever memory is left. */
 
-enum change_kind { CHANGE_ENVIRONMENT = 'E', CHANGE_MEMBER = 'M' };
+enum change_kind { CHANGE_ENVIRONMENT = 'E', CHANGE_INTENT = 'I', CHANGE_MEMBER = 'M' };
 
 struct changes;
 
@@ -46,5 +46,7 @@ void change_follow(struct change *change, struct changes *changes, uint64_t firs
 void change_touch(struct change *change);
 /* The object goes. Harmless on one that was zeroed. */
 void change_end(struct change *change);
+/* A record that no object stands behind is to be taken away: -ENOMEM. */
+int changes_take_away(struct changes *changes, enum change_kind kind, uint64_t first, uint64_t second);
 /* All touched ones are written, and the gone ones taken away. */
 void changes_settle(struct changes *changes);
