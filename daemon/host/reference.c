@@ -116,7 +116,7 @@ static int write_all(FILE *file, const struct environment *environment, const st
         fprintf(file, "environment: %" PRIu64 " %s\n", environment->id, environment->name);
         TAILQ_FOREACH(region, &environment->regions, in_environment) {
                 fprintf(file, "region: %u %" PRIu64 " %s", region->number, region->id, region->name);
-                if (region->backing == BACKING_SYSV)
+                if (region->backing == BACKING_SYSV && region->memory) /* it may be lost */
                         fprintf(file, " key %d id %d", (int)region->shm_key, memory_shm_id(region->memory));
                 fputc('\n', file);
         }

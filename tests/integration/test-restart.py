@@ -193,6 +193,17 @@ class Restart(WithBroker):
         self.assertGreater(int(second["id"].split("-")[1]), int(first["id"].split("-")[1]))
         self.assertNotEqual(second["regions"][0]["shmKey"], first["regions"][0]["shmKey"])
 
+    def test_a_segment_that_went_meanwhile_is_missed_and_the_broker_starts(self):
+        home = self.enterContext(tempfile.TemporaryDirectory(dir=self.folder.name))
+        holder = self.ready("sysv", home=home, lifetime="persistent")
+
+        def remove():
+            holder.kill()
+            self.assertEqual(libc.shmctl(holder.region["shmId"], 0, None), 0)  # IPC_RMID
+
+        self.restart(meanwhile=remove)
+        self.refused("EnvironmentNotFound", self.describe)
+
     def test_a_reference_in_the_home_is_renewed(self):
         home = self.enterContext(tempfile.TemporaryDirectory(dir=self.folder.name))
         holder = self.ready("sysv", home=home)
