@@ -253,7 +253,7 @@ static int run(struct daemon *daemon)
                         log_notice("listening on %s", daemon->paths[i] ? daemon->paths[i] : "a socket without a path");
                 uv_run(&daemon->loop, UV_RUN_DEFAULT);
         }
-        server_stop(&daemon->server, false);
+        server_stop(&daemon->server, true); /* who could not start gives up nothing that is not its own yet */
         uv_run(&daemon->loop, UV_RUN_DEFAULT);
         return r;
 }

@@ -7,13 +7,15 @@ what happened meanwhile.
 
 import ctypes
 import os
+import resource
 import signal
+import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
 import puppets
-from puppets import DIRTY, READY, Actor, Puppet, Refused, WithBroker, libc, main
+from puppets import DIRTY, PATIENCE, READY, Actor, Puppet, Refused, WithBroker, libc, main
 
 libc.shmat.restype = ctypes.c_void_p
 libc.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
@@ -203,6 +205,19 @@ class Restart(WithBroker):
 
         self.restart(meanwhile=remove)
         self.refused("EnvironmentNotFound", self.describe)
+
+    def test_a_start_that_fails_gives_up_nothing(self):
+        holder = self.ready("sysv")
+
+        def fail_to_start():
+            for most in range(12, 18):  # it gets a little further each time, and never as far as the ledger
+                started = subprocess.run(self.broker.args, preexec_fn=lambda: resource.setrlimit(
+                    resource.RLIMIT_NOFILE, (most, most)), stderr=subprocess.PIPE, timeout=PATIENCE)
+                self.assertNotEqual(started.returncode, 0)
+
+        self.restart(meanwhile=fail_to_start)
+        self.assertEqual(self.standings(), [(holder.pid, "resumed")])
+        self.assertEqual(holder.do("read", n=5), "stays")
 
     def test_a_reference_in_the_home_is_renewed(self):
         home = self.enterContext(tempfile.TemporaryDirectory(dir=self.folder.name))
