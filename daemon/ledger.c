@@ -167,10 +167,13 @@ struct intention {
 static int put_intents(struct broker *broker, const struct intention *intention, struct record *record, unsigned *ret_n)
 {
         const struct region *region;
-        int r = 0;
+        int r;
 
         if (intention->added)
                 return put_intent(broker, intention->environment, intention->added, record, ret_n);
+        r = put_intent(broker, intention->environment, NULL, record, ret_n);
+        if (r < 0)
+                return r;
         TAILQ_FOREACH(region, &intention->environment->regions, in_environment) {
                 r = put_intent(broker, intention->environment, region, record, ret_n);
                 if (r < 0)

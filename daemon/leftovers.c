@@ -1,11 +1,12 @@
-/* Two kinds have to be written down before they are made, since nothing in them tells that they are ours: System V segments
- * and files in directories of others. All else has the broker's instance in its name. */
+/* What is found by nothing that is ours has to be written down before it is made: System V segments, and files and references
+ * in directories of others. All else has the broker's instance in its name. */
 
 #include "daemon/leftovers.h"
 
 #include "daemon/broker.h"
 #include "daemon/host/memory.h"
 #include "daemon/host/record.h"
+#include "daemon/host/reference.h"
 #include "daemon/log.h"
 #include "proto/util.h"
 
@@ -25,7 +26,14 @@ static void closedirp(DIR **directory)
 
 /* --- what was being made ----------------------------------------------------------------------------------------- */
 
-bool leftovers_note(struct record *record, const struct environment *environment, const struct region *region)
+static bool needs_note(const struct environment *environment, const struct region *region)
+{
+        if (!region)
+                return environment->home;
+        return region->backing == BACKING_SYSV || (region->backing == BACKING_FILE && region->memory);
+}
+
+static void put_trace(struct record *record, const struct region *region)
 {
         struct memory_trace trace = {
                 .backing = region->backing,
@@ -35,12 +43,8 @@ bool leftovers_note(struct record *record, const struct environment *environment
                 .creator = getpid(),
         };
 
-        if (region->backing != BACKING_SYSV && (region->backing != BACKING_FILE || !region->memory))
-                return false;
         if (region->memory)
                 memory_trace(region->memory, &trace);
-        record_put(record, VERSION);
-        record_put(record, region->id);
         record_put(record, trace.backing);
         record_put_signed(record, trace.size);
         record_put(record, trace.device);
@@ -48,7 +52,21 @@ bool leftovers_note(struct record *record, const struct environment *environment
         record_put_text(record, trace.path);
         record_put_signed(record, trace.shm_key);
         record_put_signed(record, trace.creator);
-        record_put_text(record, environment->directory_path);
+}
+
+/* N version  N id, of the region or the environment  [trace] or N 0  T directory. A trace: N backing  S size  N device
+ * N inode  T path  S shm-key  S creator. */
+bool leftovers_note(struct record *record, const struct environment *environment, const struct region *region)
+{
+        if (!needs_note(environment, region))
+                return false;
+        record_put(record, VERSION);
+        record_put(record, region ? region->id : environment->id);
+        if (region)
+                put_trace(record, region);
+        else
+                record_put(record, 0);
+        record_put_text(record, region ? environment->directory_path : environment->home);
         return true;
 }
 
@@ -93,26 +111,56 @@ static void undo_file(struct memory_trace *trace, const char *directory_path)
                 memory_release(memory);
 }
 
+static bool has_environment(struct broker *broker, uint64_t id)
+{
+        const struct environment *environment = registry_after(&broker->registry, id - 1);
+
+        return environment && environment->id == id;
+}
+
+static void clear_reference(struct broker *broker, uint64_t environment, const char *home)
+{
+        owned(closep) int directory = open(home, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+        if (directory >= 0)
+                reference_clear(directory, broker->registry.instance, environment);
+}
+
+void leftovers_clear_reference(struct broker *broker, const struct environment *environment)
+{
+        if (environment->home)
+                clear_reference(broker, environment->id, environment->home);
+}
+
+static void take_trace(struct reading *reading, struct memory_trace *trace)
+{
+        trace->size = record_take_signed(reading);
+        trace->device = record_take(reading);
+        trace->inode = record_take(reading);
+        trace->path = record_take_text(reading);
+        trace->shm_key = (int32_t)record_take_signed(reading);
+        trace->creator = (pid_t)record_take_signed(reading);
+}
+
 void leftovers_undo(struct broker *broker, struct reading *reading)
 {
         bool is_version = record_take(reading) == VERSION;
-        uint64_t region = record_take(reading);
+        uint64_t id = record_take(reading);
         struct memory_trace trace = { .backing = (enum backing)record_take(reading), .shm_id = -1 };
         owned(freep) char *path = NULL, *directory_path = NULL;
 
-        trace.size = record_take_signed(reading);
-        trace.device = record_take(reading);
-        trace.inode = record_take(reading);
-        trace.path = path = record_take_text(reading);
-        trace.shm_key = (int32_t)record_take_signed(reading);
-        trace.creator = (pid_t)record_take_signed(reading);
+        if (trace.backing)
+                take_trace(reading, &trace);
+        path = trace.path;
         directory_path = record_take_text(reading);
-        if (!is_version || !record_is_read(reading) || is_known(broker, region))
+        if (!is_version || !record_is_read(reading) || is_known(broker, id) || has_environment(broker, id))
                 return;
         if (trace.backing == BACKING_SYSV)
                 undo_segment(&trace);
-        else if (directory_path)
+        else if (trace.backing && directory_path)
                 undo_file(&trace, directory_path);
+        else if (directory_path)
+                clear_reference(broker, id, directory_path);
 }
 
 /* --- what bears our name ----------------------------------------------------------------------------------------- */
@@ -128,13 +176,6 @@ static bool is_ours(const struct broker *broker, const char *name, const char *p
         if (sscanf(name + strlen(prefix), ".%" SCNx64 ".%" SCNu64 "%n", &instance, ret_id, &end) != 2)
                 return false;
         return !name[strlen(prefix) + (size_t)end] && instance == broker->registry.instance;
-}
-
-static bool has_environment(struct broker *broker, uint64_t id)
-{
-        const struct environment *environment = registry_after(&broker->registry, id - 1);
-
-        return environment && environment->id == id;
 }
 
 /* One of our own directories, with what is in it: files of ours and nothing else. */

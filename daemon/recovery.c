@@ -340,11 +340,12 @@ static bool has_lost(const struct environment *environment)
         return false;
 }
 
-/* It was retired, and perhaps before its names and keys could be taken away. */
+/* It was retired, and perhaps before its names, its keys and its reference could be taken away. */
 static void finish_retiring(struct broker *broker, struct environment *environment)
 {
         struct region *region;
 
+        leftovers_clear_reference(broker, environment);
         TAILQ_FOREACH(region, &environment->regions, in_environment)
                 lifecycle_unname_region(broker, region);
         reclaim_consider(broker, environment);

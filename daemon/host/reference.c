@@ -83,22 +83,32 @@ static enum found judge(char *text, pid_t *ret_holder)
         return FOUND_LIVE;
 }
 
-static enum found look(int directory, pid_t *ret_holder)
+/* What stands in the file, for the caller to free; NULL: nothing, or nothing of ours. */
+static char *read_standing(int directory, enum found *ret)
 {
         owned(closep) int fd = openat(directory, NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         owned(freep) char *text = NULL;
         struct stat st;
-        ssize_t n;
 
-        *ret_holder = 0;
+        *ret = fd < 0 && errno == ENOENT ? FOUND_NOTHING : FOUND_FOREIGN;
         if (fd < 0)
-                return errno == ENOENT ? FOUND_NOTHING : FOUND_FOREIGN;
+                return NULL;
         /* written by our own uid: another could name any process it likes, and keep us out of its directory at most */
         if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > REFERENCE_MAX)
-                return FOUND_FOREIGN;
+                return NULL;
         text = calloc(1, (size_t)st.st_size + 1);
-        n = text ? read(fd, text, (size_t)st.st_size) : -1;
-        return n < 0 ? FOUND_FOREIGN : judge(text, ret_holder);
+        if (!text || read(fd, text, (size_t)st.st_size) < 0)
+                return NULL;
+        return take_ptr(text);
+}
+
+static enum found look(int directory, pid_t *ret_holder)
+{
+        enum found found;
+        owned(freep) char *text = read_standing(directory, &found);
+
+        *ret_holder = 0;
+        return text ? judge(text, ret_holder) : found;
 }
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */
@@ -212,4 +222,20 @@ struct reference *reference_remove(struct reference *reference)
         if (directory >= 0 && fstatat(directory, NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_ours(reference, &st))
                 unlinkat(directory, NAME, 0);
         return reference_forget(reference);
+}
+
+void reference_clear(int directory, uint64_t instance, uint64_t environment)
+{
+        enum found found;
+        owned(freep) char *text = read_standing(directory, &found);
+        uint64_t broker = 0, id = 0;
+        char *line, *rest = text;
+
+        while ((line = strsep(&rest, "\n"))) {
+                sscanf(line, "broker: %" SCNx64, &broker);
+                if (sscanf(line, "environment: %" SCNu64, &id) == 1)
+                        break; /* the names that follow are of others' making */
+        }
+        if (text && strncmp(text, FIRST_LINE, strlen(FIRST_LINE) - 1) == 0 && broker == instance && id == environment)
+                unlinkat(directory, NAME, 0);
 }

@@ -23,3 +23,5 @@ int reference_write(int directory, const char *directory_path, const struct envi
 struct reference *reference_remove(struct reference *reference);
 /* Leaves the file and frees. Takes NULL. */
 struct reference *reference_forget(struct reference *reference);
+/* Removes the one that a broker of this instance wrote for the environment of that id, in whichever process it was. */
+void reference_clear(int directory, uint64_t instance, uint64_t environment);

@@ -339,6 +339,29 @@ START_TEST(one_that_is_gone_already_is_no_failure)
 }
 END_TEST
 
+START_TEST(one_that_another_process_wrote_is_known_by_its_broker_and_environment)
+{
+        reference_forget(write_well());
+        reference_clear(directory, broker.instance + 1, 17);
+        reference_clear(directory, broker.instance, 18);
+        ck_assert_int_eq(access(file, F_OK), 0);
+        reference_clear(directory, broker.instance, 17);
+        ck_assert_int_lt(access(file, F_OK), 0);
+        reference_clear(directory, broker.instance, 17);
+}
+END_TEST
+
+START_TEST(what_only_says_so_is_not_removed)
+{
+        put_file("broker: 5f3c9a1be0d2c477\nenvironment: 17 shop\n");
+        reference_clear(directory, broker.instance, 17);
+        ck_assert_int_eq(unlink(file), 0);
+        put_file(FIRST_LINE "broker: 5f3c9a1be0d2c477\nenvironment: 18 shop\nenvironment: 17 shop\n");
+        reference_clear(directory, broker.instance, 17);
+        ck_assert_int_eq(access(file, F_OK), 0);
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("reference");
@@ -364,5 +387,7 @@ int main(void)
         tcase_add_test(removing, it_is_removed);
         tcase_add_test(removing, a_file_that_took_its_place_is_not_removed);
         tcase_add_test(removing, one_that_is_gone_already_is_no_failure);
+        tcase_add_test(removing, one_that_another_process_wrote_is_known_by_its_broker_and_environment);
+        tcase_add_test(removing, what_only_says_so_is_not_removed);
         return check_run(suite);
 }
