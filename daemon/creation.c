@@ -291,6 +291,17 @@ int creation_renew_reference(struct broker *broker, struct environment *environm
         return reference_write(home, environment->home, environment, &us, &environment->reference, &holder);
 }
 
+int creation_share_directory(struct refusal *refusal, struct environment *environment, const struct environment *like)
+{
+        if (like->directory < 0)
+                return 0;
+        environment->directory_path = strdup(like->directory_path);
+        if (!environment->directory_path)
+                return -ENOMEM;
+        environment->directory = fcntl(like->directory, F_DUPFD_CLOEXEC, 0);
+        return environment->directory < 0 ? refuse_resource(refusal, "fcntl", -errno) : 0;
+}
+
 int creation_make_control(struct broker *broker, struct refusal *refusal, struct environment *environment)
 {
         owned(freep) char *path = NULL;

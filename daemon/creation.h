@@ -14,6 +14,8 @@ void creation_undo(struct broker *broker, struct environment *environment);
 /* What it made stays in the world, for another broker to find; the environment is left with its books alone. */
 void creation_let_be(struct environment *environment);
 
+/* Its files are where those of `like` are: 0, a refusal, or -ENOMEM. */
+int creation_share_directory(struct refusal *refusal, struct environment *environment, const struct environment *like);
 /* Makes its control page: 0, a refusal, or -ENOMEM. */
 int creation_make_control(struct broker *broker, struct refusal *refusal, struct environment *environment);
 /* Where the page is, for the caller to free; NULL where it is in no file. -ENOMEM. */

@@ -171,9 +171,11 @@ static int exile(struct broker *broker, struct request *request, struct environm
         if (!retired)
                 return -ENOMEM;
         retired->id = registry_next_id(&broker->registry);
-        r = creation_make_control(broker, &request->refusal, retired);
+        r = creation_share_directory(&request->refusal, retired, environment);
+        if (r == 0)
+                r = creation_make_control(broker, &request->refusal, retired);
         if (r != 0) {
-                environment_free(retired);
+                creation_undo(broker, retired);
                 return r;
         }
         retired->uid = environment->uid;
