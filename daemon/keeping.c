@@ -1,4 +1,5 @@
-/* The name is the region's id, which is never given again. What is found under a name is not believed for it: it has to be the file that was made (memory_find()). */
+/* The name is the region's id, which is never given again. What is found under a name is not believed for it: it has to be
+ * the file that was made (memory_find()). */
 
 #include "daemon/keeping.h"
 
@@ -41,8 +42,7 @@ void keeping_keep(struct broker *broker, struct region *region)
         char name[NAME_SIZE];
         int r;
 
-        if (!keeper->keep || region->kept || !region->memory || memory_fd(region->memory) < 0 ||
-            memory_path(region->memory))
+        if (!keeper->keep || region->kept || !region->memory || memory_fd(region->memory) < 0)
                 return;
         write_name(region, name);
         r = keeper->keep(keeper->data, name, memory_fd(region->memory), region->backing == BACKING_FILE, &region->kept);

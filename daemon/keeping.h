@@ -18,8 +18,8 @@ struct keeper {
         void *data;
 };
 
-/* The region's memory can be reached by its descriptor alone: from now on it is kept. Harmless for all others. Where it
- * cannot be, that is said in the log, and it does not outlive us. */
+/* The region's memory can be reached by its descriptor alone, or will be in a moment: from now on it is kept. Harmless for
+ * System V memory. Where it cannot be, that is said in the log, and it does not outlive us. */
 void keeping_keep(struct broker *broker, struct region *region);
 /* It goes. */
 void keeping_drop(struct broker *broker, struct region *region);

@@ -81,8 +81,8 @@ void lifecycle_unname_region(struct broker *broker, struct region *region)
                 return;
         if (region->n_attachments > 0)
                 memory_keep(region->memory);
-        memory_unname(region->memory);
         keeping_keep(broker, region); /* without a name nothing else leads there */
+        memory_unname(region->memory);
         change_touch(&region->environment->change);
 }
 
