@@ -207,6 +207,15 @@ static enum role role_for(const struct request *request, const struct environmen
         return lifecycle_is_open_to(environment, NULL) ? ROLE_MEMBER : 0;
 }
 
+/* Who does not mean to make it is not told that there is what it may not see; who does cannot have the name. */
+static int refuse_access(struct request *request, const struct open_args *args, bool may_see)
+{
+        if (may_see || args->create > CREATE_NEVER)
+                return refuse(&request->refusal, REFUSED_PERMISSION);
+        request->refusal.name = args->environment;
+        return refuse(&request->refusal, REFUSED_NO_ENVIRONMENT);
+}
+
 static int join_existing(struct broker *broker, struct request *request, struct environment *environment,
                          const struct open_args *args, struct opened *ret)
 {
@@ -215,7 +224,7 @@ static int join_existing(struct broker *broker, struct request *request, struct 
         int r;
 
         if (!policy_may_access(request->peer, environment, access))
-                return refuse(&request->refusal, REFUSED_PERMISSION);
+                return refuse_access(request, args, policy_may_see(request->peer, environment));
         r = check_schema(request, environment, args);
         if (r != 0)
                 return r;

@@ -848,7 +848,8 @@ class Permissions(WithBroker):
     def test_what_the_mode_does_not_allow_is_exit_status_6(self):
         self.works("create", "secret", "a=4K", "--mode=0600")
         self.works("create", "shown", "a=4K", "--mode=0604")
-        self.fails(DENIED, "secret", "hold", "secret", "--read", **self.nobody())
+        self.fails(NOT_FOUND, "secret", "hold", "secret", "--read", **self.nobody())
+        self.fails(DENIED, "secret", "create", "secret", "a=4K", **self.nobody())
         self.fails(DENIED, "shown", "hold", "shown", **self.nobody())
         self.fails(DENIED, "shown", "remove", "shown", **self.nobody())
         self.assertIn("shown", self.works("list", **self.nobody()))

@@ -121,7 +121,7 @@ START_TEST(a_group_is_given_by_its_name_and_its_members_come_in)
         ck_assert_int_eq(shmctl((int)varlink_number(&reply, "grants.0.region.shmId"), IPC_STAT, &segment), 0);
         ck_assert_uint_eq(segment.shm_perm.gid, GROUP);
         check_joins(friend, NULL);
-        check_joins(other, SERVICE "PermissionDenied");
+        check_joins(other, "EnvironmentNotFound");
         for (size_t i = 0; i < array_size(children); i++)
                 child_kill(&children[i]);
         close(root);

@@ -252,7 +252,10 @@ START_TEST(owner_group_and_mode_decide_who_joins)
         caller_create(&a, "sheep", &sheep);
         ck_assert_int_eq(caller_join(&b, "sheep"), REFUSED_PERMISSION); /* for writing */
         ck_assert_int_eq(caller_open_as(&b, &reading, -1), 0);
-        ck_assert_int_eq(caller_open_as(&c, &reading, -1), REFUSED_PERMISSION);
+        ck_assert_int_eq(caller_open_as(&c, &reading, -1), REFUSED_NO_ENVIRONMENT); /* it may not see it */
+        ck_assert_str_eq(c.request.refusal.name, "sheep");
+        ck_assert_ptr_null(c.request.refusal.environment);
+        ck_assert_int_eq(caller_open(&c, "sheep", CREATE_IF_ABSENT, &sheep), REFUSED_PERMISSION);
         caller_become(&c, 0, 0);
         ck_assert_int_eq(caller_join(&c, "sheep"), 0);
         leave_all();

@@ -131,7 +131,7 @@ START_TEST(no_more_calls_wait_than_a_user_may_have)
         ck_assert_int_eq(caller_join(&c, "sheep"), REFUSED_QUOTA);
         ck_assert_str_eq(c.request.refusal.name, "waitingCallsPerUser");
         caller_become(&c, 1000, 1000);
-        ck_assert_int_eq(caller_join(&c, "sheep"), REFUSED_PERMISSION);
+        ck_assert_int_eq(caller_join(&c, "sheep"), REFUSED_NO_ENVIRONMENT);
         caller_ready(&a, "sheep");
         ck_assert_int_eq(b.r, 0);
         leave_all();
