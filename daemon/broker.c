@@ -220,6 +220,18 @@ static int find_or_add_process(struct broker *broker, struct identity *identity,
         return 0;
 }
 
+int broker_find_self(struct broker *broker, struct process **ret)
+{
+        struct identity identity;
+        int r = identity_of_self(&identity);
+
+        if (r < 0)
+                return r;
+        r = find_or_add_process(broker, &identity, ret);
+        identity_deinit(&identity);
+        return r;
+}
+
 static int check_sessions(struct broker *broker, const struct account *account, struct refusal *refusal)
 {
         const struct limits limits = account_limits(account, &broker->settings.limits);

@@ -99,6 +99,8 @@ void broker_disconnect(struct broker *broker, struct peer *peer, bool died);
 struct process *broker_next_death(struct broker *broker);
 void broker_bury(struct broker *broker, struct process *process);
 
+/* Our own, with a reference for the caller: -errno. */
+int broker_find_self(struct broker *broker, struct process **ret);
 /* References to a process: while there are any, its death is followed. */
 struct process *broker_retain_process(struct process *process);
 void broker_release_process(struct broker *broker, struct process *process);

@@ -2,6 +2,7 @@
 
 #include "daemon/configuration.h"
 
+#include "daemon/environments.h"
 #include "daemon/host/dropins.h"
 #include "daemon/host/inifile.h"
 #include "daemon/sections.h"
@@ -23,6 +24,7 @@ __attribute__((format(printf, 2, 0))) static void complain_list(struct configura
         char **grown;
         char *text;
 
+        configuration->n_wrong++;
         if (configuration->n_complaints == COMPLAINTS_MAX)
                 return;
         grown = reallocarray(configuration->complaints, configuration->n_complaints + 1, sizeof(*grown));
@@ -46,7 +48,13 @@ void configuration_complain(struct configuration *configuration, const char *for
 
 void configuration_note(struct configuration *configuration, const char *name, const char *value, const char *source)
 {
-        int r = settings_put(&configuration->settings, name, value, source);
+        configuration_note_of(configuration, NULL, name, value, source);
+}
+
+void configuration_note_of(struct configuration *configuration, const struct declaration *of, const char *name,
+                           const char *value, const char *source)
+{
+        int r = settings_put_of(&configuration->settings, of, name, value, source);
 
         if (r == -E2BIG)
                 configuration_complain(configuration,
@@ -59,13 +67,15 @@ void configuration_note(struct configuration *configuration, const char *name, c
 struct reading {
         struct configuration *configuration;
         const char *file;
+        void (*take)(const struct entry *entry);
+        void *data;
 };
 
 static void on_key(void *data, unsigned line, const char *section, const char *key, const char *value)
 {
         const struct reading *reading = data;
         owned(freep) char *copy = strdup(section);
-        struct entry entry = { reading->configuration, reading->file, line, copy, NULL, key, value };
+        struct entry entry = { reading->configuration, reading->file, line, copy, NULL, key, value, reading->data };
         char *blank;
 
         if (!copy) {
@@ -77,7 +87,7 @@ static void on_key(void *data, unsigned line, const char *section, const char *k
                 *blank++ = '\0';
                 entry.argument = blank + strspn(blank, " \t");
         }
-        sections_take(&entry);
+        reading->take(&entry);
 }
 
 static void on_wrong(void *data, unsigned line, const char *why)
@@ -89,7 +99,7 @@ static void on_wrong(void *data, unsigned line, const char *why)
 
 /* --- files ------------------------------------------------------------------------------------------------------- */
 
-static void complain_file(struct configuration *configuration, const char *path, int r)
+void configuration_complain_file(struct configuration *configuration, const char *path, int r)
 {
         const char *why = r == -EPERM
                                   ? "it has to belong to root or to the broker's user, and to be writable by nobody else"
@@ -101,18 +111,29 @@ static void complain_file(struct configuration *configuration, const char *path,
         configuration_complain(configuration, "%s: not read: %s", path, why);
 }
 
-static void read_file(struct configuration *configuration, const char *path, bool may_be_absent)
+static bool read_keys(struct reading *reading, bool may_be_absent)
 {
-        struct reading reading = { configuration, path };
-        const struct inifile_reader reader = { on_key, on_wrong, &reading };
-        int r = inifile_read(path, &reader);
+        const struct inifile_reader reader = { on_key, on_wrong, reading };
+        int r = inifile_read(reading->file, &reader);
 
         if (r == -ENOMEM)
-                configuration->failed = true;
+                reading->configuration->failed = true;
         else if (r == 0)
-                configuration->n_files++;
+                reading->configuration->n_files++;
         else if (r != -ENOENT || !may_be_absent)
-                complain_file(configuration, path, r);
+                configuration_complain_file(reading->configuration, reading->file, r);
+        return r == 0;
+}
+
+bool configuration_read_keys(struct configuration *configuration, const char *path,
+                             void (*take)(const struct entry *entry), void *data)
+{
+        return read_keys(&(struct reading){ configuration, path, take, data }, false);
+}
+
+static void read_file(struct configuration *configuration, const char *path, bool may_be_absent)
+{
+        read_keys(&(struct reading){ configuration, path, sections_take, NULL }, may_be_absent);
 }
 
 void configuration_read(struct configuration *configuration, const char *path)
@@ -141,7 +162,7 @@ static void read_dropins(struct configuration *configuration, const char *const 
         int r = dropins_find(directories, &paths, &n, &failed);
 
         if (r < 0) {
-                complain_file(configuration, failed, r);
+                configuration_complain_file(configuration, failed, r);
                 return;
         }
         for (size_t i = 0; i < n; i++)
@@ -208,6 +229,7 @@ void configuration_finish(struct configuration *configuration)
 {
         if (sections_write_reasons(configuration) < 0)
                 configuration->failed = true;
+        environments_finish(configuration);
 }
 
 void configuration_carry_over(const struct configuration *before, struct configuration *next)

@@ -1,5 +1,8 @@
 #include "daemon/configuring.h"
 
+#include "daemon/environments.h"
+#include "daemon/server/declared.h"
+#include "proto/util.h"
 #include "version.h"
 
 #include <errno.h>
@@ -14,6 +17,25 @@ static void read_files(const struct options *options, struct configuration *conf
                 configuration_read(configuration, options->config[i]);
         if (options->n_config == 0 && !options->no_config && options->config_directory)
                 configuration_read_standard(configuration, directories);
+}
+
+/* Where a file says nothing of an owner, they are of the user who is served; of all, root's. */
+static void read_environments(const struct options *options, struct configuration *configuration)
+{
+        uid_t owner = options->system ? 0 : geteuid();
+        bool standard = options->n_config == 0 && !options->no_config && options->config_directory;
+        const char *directories[3] = { options->environments };
+        owned(freep) char *own = NULL;
+
+        if (!options->environments && standard) {
+                if (asprintf(&own, "%s/environments.d", options->config_directory) < 0) {
+                        own = NULL;
+                        configuration->failed = true;
+                }
+                directories[0] = own;
+                directories[1] = options->system ? VENDOR_DIRECTORY "/environments.d" : NULL;
+        }
+        environments_read(configuration, directories, owner);
 }
 
 static void note(struct configuration *configuration, const char *name, const char *value, bool given)
@@ -41,6 +63,7 @@ int configuring_read(const struct options *options, struct configuration *ret)
         configuration_init(ret);
         note_options(options, ret);
         read_files(options, ret);
+        read_environments(options, ret);
         configuration_set_limits(ret, &options->limits);
         if (options->level_given)
                 configuration_set_level(ret, options->log_level);
@@ -92,6 +115,7 @@ int configuring_reload(const struct options *options, struct configuration *curr
         *current = next;
         configuring_apply(current, broker);
         configuration_deinit(&before);
+        declared_settle(broker);
         log_notice("read the configuration anew: %u files, %zu complaints", current->n_files, current->n_complaints);
         return 0;
 }

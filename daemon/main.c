@@ -216,8 +216,10 @@ static void on_reload(uv_signal_t *handle, int number)
         struct daemon *daemon = handle->data;
 
         (void)number;
-        if (!daemon->server.stopping)
-                configuring_reload(&daemon->options, &daemon->configuration, &daemon->broker);
+        if (daemon->server.stopping)
+                return;
+        server_tick(&daemon->server);
+        configuring_reload(&daemon->options, &daemon->configuration, &daemon->broker);
 }
 
 /* It is deadly again when its handle is closed. */

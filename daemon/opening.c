@@ -2,6 +2,7 @@
 
 #include "daemon/core/policy.h"
 #include "daemon/creation.h"
+#include "daemon/declaring.h"
 #include "daemon/definition.h"
 #include "daemon/events.h"
 #include "daemon/granting.h"
@@ -202,6 +203,8 @@ static enum role role_for(const struct request *request, const struct environmen
                 return ROLE_RECOVERER;
         if (environment->draining && !member)
                 return 0;
+        if (environment->state == STATE_INITIALIZING && !environment->initializer && access == ACCESS_WRITE)
+                return ROLE_INITIALIZER; /* the broker made it, and left its content to whoever comes first */
         if (environment->state == STATE_DIRTY && access == ACCESS_WRITE)
                 return ROLE_RECOVERER;
         return lifecycle_is_open_to(environment, NULL) ? ROLE_MEMBER : 0;
@@ -238,6 +241,10 @@ static int join_existing(struct broker *broker, struct request *request, struct 
         r = join(broker, request, environment, args, role, ret);
         if (r != 0)
                 return r;
+        if (role == ROLE_INITIALIZER && !environment->initializer) {
+                environment->initializer = member_find(request->peer, environment);
+                lifecycle_show(broker, environment);
+        }
         if (role == ROLE_RECOVERER && environment->state == STATE_DIRTY)
                 lifecycle_set_recovering(broker, member_find(request->peer, environment));
         note_attached(broker, request, environment);
@@ -286,6 +293,26 @@ static struct environment *find_for_opening(struct broker *broker, const struct 
         return broker_find(broker, args->environment);
 }
 
+/* What is declared is made when it is opened and not there. Nothing else can have its name. */
+static int open_declared(struct broker *broker, struct request *request, const struct open_args *args,
+                         struct environment **environment)
+{
+        const struct declaration *declaration = declaring_find(broker, args->environment);
+        enum access access = args->access ? args->access : ACCESS_WRITE;
+
+        if (!declaration)
+                return 0;
+        if (args->create == CREATE_ALWAYS && (!*environment || is_abandoned(*environment))) {
+                request->refusal.name = declaration->name;
+                return refuse(&request->refusal, REFUSED_ENVIRONMENT_EXISTS);
+        }
+        if (*environment)
+                return 0;
+        if (!declaration_allows(declaration, request->peer, access))
+                return refuse_access(request, args, declaration_may_see(declaration, request->peer));
+        return declaring_make(broker, declaration, &request->refusal, environment);
+}
+
 /* --- the verbs --------------------------------------------------------------------------------------------------- */
 
 int broker_open(struct broker *broker, struct request *request, const struct open_args *args, struct opened *ret)
@@ -299,6 +326,9 @@ int broker_open(struct broker *broker, struct request *request, const struct ope
                 return r;
         retire_if_home_is_another(broker, request, args);
         environment = find_for_opening(broker, args);
+        r = open_declared(broker, request, args, &environment);
+        if (r != 0)
+                return r;
         resumed = environment && resuming_join(request->peer, environment);
         if (environment && args->create == CREATE_ALWAYS && !resumed) {
                 if (!is_abandoned(environment) || !policy_may_remove(request->peer, environment)) {

@@ -23,7 +23,8 @@ enum {
         OPTION_LIMIT,
         OPTION_CONFIG,
         OPTION_NO_CONFIG,
-        OPTION_CHECK_CONFIG
+        OPTION_CHECK_CONFIG,
+        OPTION_ENVIRONMENTS
 };
 
 static const struct option long_options[] = {
@@ -38,6 +39,7 @@ static const struct option long_options[] = {
         { "config", required_argument, NULL, OPTION_CONFIG },
         { "no-config", no_argument, NULL, OPTION_NO_CONFIG },
         { "check-config", no_argument, NULL, OPTION_CHECK_CONFIG },
+        { "environments", required_argument, NULL, OPTION_ENVIRONMENTS },
         { "version", no_argument, NULL, 'V' },
         { "help", no_argument, NULL, 'h' },
         {},
@@ -62,6 +64,8 @@ static void print_help(void)
              "  --limit NAME=VALUE       a limit of those below\n"
              "  --config FILE            read this file instead of the standard ones; up to 8 times, in this order\n"
              "  --no-config              read none\n"
+             "  --environments DIR       environments are declared there, and not in environments.d of the\n"
+             "                           standard directories\n"
              "  --check-config           say what is wrong with the files, and end; 1: something is\n"
              "  --version, -h, --help\n"
              "\n"
@@ -146,6 +150,14 @@ static int read_config(struct options *options, const char *path)
         return 0;
 }
 
+static int read_environments(struct options *options, const char *path)
+{
+        if (path[0] != '/')
+                return wrong("--environments %s: an absolute path is expected", path);
+        options->environments = path;
+        return 0;
+}
+
 static int read_limit(struct options *options, const char *text)
 {
         const char *equals = strchr(text, '=');
@@ -192,6 +204,8 @@ static int read_one(struct options *options, int option, const char *value)
                 return read_limit(options, value);
         case OPTION_CONFIG:
                 return read_config(options, value);
+        case OPTION_ENVIRONMENTS:
+                return read_environments(options, value);
         case OPTION_NO_CONFIG:
                 options->no_config = true;
                 return 0;

@@ -21,9 +21,10 @@ struct options {
         bool runtime_given, state_given; /* else they are where they are by default */
         const char *config[CONFIG_MAX];  /* files to read instead of the standard ones */
         unsigned n_config;
-        bool no_config;         /* none at all */
-        bool check_config;      /* say what is wrong with them, and nothing else */
-        char *config_directory; /* of this user, or of the system; owned. NULL: there is none */
+        bool no_config;           /* none at all */
+        const char *environments; /* where they are declared, instead of the standard directories */
+        bool check_config;        /* say what is wrong with them, and nothing else */
+        char *config_directory;   /* of this user, or of the system; owned. NULL: there is none */
         bool level_given;
         enum log_level log_level;
         struct some_limits limits; /* those that were given */

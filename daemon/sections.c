@@ -14,8 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is wrong with a key. */
-__attribute__((format(printf, 2, 3))) static void wrong(const struct entry *entry, const char *format, ...)
+void entry_wrong(const struct entry *entry, const char *format, ...)
 {
         owned(freep) char *why = NULL;
         va_list args;
@@ -52,7 +51,7 @@ static void note_entry(const struct entry *entry, const char *value)
 
 static void wrong_key(const struct entry *entry, const char *expected)
 {
-        wrong(entry, "there is no such key; expected %s", expected);
+        entry_wrong(entry, "there is no such key; expected %s", expected);
 }
 
 /* --- limits ------------------------------------------------------------------------------------------------------ */
@@ -64,13 +63,13 @@ static bool read_limit(const struct entry *entry, const char *name, unsigned *re
         int row = limits_find(name), r;
 
         if (row < 0) {
-                wrong(entry, "there is no limit of that name; region-broker --help lists them");
+                entry_wrong(entry, "there is no limit of that name; region-broker --help lists them");
                 return false;
         }
         r = limits_parse((unsigned)row, entry->value, ret);
         if (r < 0) {
-                wrong(entry, "%s%s is expected", r == -ERANGE ? "the value is out of range; " : "",
-                      limits_expected((unsigned)row, expected));
+                entry_wrong(entry, "%s%s is expected", r == -ERANGE ? "the value is out of range; " : "",
+                            limits_expected((unsigned)row, expected));
                 return false;
         }
         *ret_row = (unsigned)row;
@@ -112,7 +111,7 @@ static void set_rule(const struct entry *entry, bool is_group, id_t id)
         if (!read_limit(entry, entry->key, &row, &value))
                 return;
         if (!limits_is_per_user(row)) {
-                wrong(entry, "this limit is not one of each user; it belongs in [limits]");
+                entry_wrong(entry, "this limit is not one of each user; it belongs in [limits]");
                 return;
         }
         rule = rules_user(&entry->configuration->rules, is_group, id);
@@ -129,7 +128,7 @@ static void take_user(const struct entry *entry)
         uid_t uid;
 
         if (people_find_user(entry->argument, &uid) < 0)
-                wrong(entry, "there is no user of that name");
+                entry_wrong(entry, "there is no user of that name");
         else
                 set_rule(entry, false, uid);
 }
@@ -139,7 +138,7 @@ static void take_group(const struct entry *entry)
         gid_t gid;
 
         if (people_find_group(entry->argument, &gid) < 0)
-                wrong(entry, "there is no group of that name");
+                entry_wrong(entry, "there is no group of that name");
         else
                 set_rule(entry, true, gid);
 }
@@ -153,8 +152,8 @@ static void set_owner(const struct entry *entry, struct opt_int *ret)
         id_t id;
 
         if ((is_user ? people_find_user : people_find_group)(entry->value, &id) < 0) {
-                wrong(entry, "there is no %s of that name; until there is, these names are not for them",
-                      is_user ? "user" : "group");
+                entry_wrong(entry, "there is no %s of that name; until there is, these names are not for them",
+                            is_user ? "user" : "group");
                 return;
         }
         *ret = (struct opt_int){ true, id };
@@ -167,7 +166,7 @@ static void take_names(const struct entry *entry)
         struct name_rule *rule;
 
         if (definition_check_name(entry->argument, &refusal) != 0) {
-                wrong(entry, "no name can begin so: %s", refusal.reason);
+                entry_wrong(entry, "no name can begin so: %s", refusal.reason);
                 return;
         }
         rule = rules_name(&entry->configuration->rules, entry->argument);
@@ -226,8 +225,8 @@ static bool add_homes(const struct entry *entry)
         rules->homes_given = true;
         while ((glob = strsep(&rest, ":"))) {
                 if (glob[0] != '/')
-                        wrong(entry, "absolute directories are expected, with * and ? where that helps, "
-                                     "and colons in between");
+                        entry_wrong(entry, "absolute directories are expected, with * and ? where that helps, "
+                                           "and colons in between");
                 else if (rules_add_home(rules, glob) < 0)
                         return false;
         }
@@ -292,7 +291,7 @@ static void take_mode(const struct entry *entry)
         mode_t mode;
 
         if (mode_parse(entry->value, &mode) < 0) {
-                wrong(entry, MODE_EXPECTED " are expected");
+                entry_wrong(entry, MODE_EXPECTED " are expected");
                 return;
         }
         entry->configuration->rules.mode = (struct opt_int){ true, mode };
@@ -309,7 +308,7 @@ static void take_defaults(const struct entry *entry)
         } else if (strcmp(entry->key, "backing") != 0) {
                 wrong_key(entry, "backing or mode");
         } else if (!backing) {
-                wrong(entry, "memfd, sysv, posix or file is expected");
+                entry_wrong(entry, "memfd, sysv, posix or file is expected");
         } else {
                 entry->configuration->rules.backing = backing;
                 note_entry(entry, entry->value);
@@ -323,7 +322,7 @@ static void take_log(const struct entry *entry)
         if (strcmp(entry->key, "level") != 0) {
                 wrong_key(entry, "level");
         } else if (level < 0) {
-                wrong(entry, "error, warning, notice, info or debug is expected");
+                entry_wrong(entry, "error, warning, notice, info or debug is expected");
         } else {
                 entry->configuration->level = (enum log_level)level;
                 note_entry(entry, entry->value);
@@ -356,16 +355,17 @@ void sections_take(const struct entry *entry)
         const struct section *section = find_section(entry->section);
 
         if (!entry->section[0] && !entry->argument)
-                wrong(entry,
-                      "it stands in no section; expected one of [limits] [user NAME] [group NAME] [names PREFIX] "
-                      "[homes] [defaults] [memory] [log] before it");
+                entry_wrong(entry,
+                            "it stands in no section; expected one of [limits] [user NAME] [group NAME] [names PREFIX] "
+                            "[homes] [defaults] [memory] [log] before it");
         else if (!section)
-                wrong(entry, "there is no such section; expected [limits] [user NAME] [group NAME] [names PREFIX] "
-                             "[homes] [defaults] [memory] or [log]");
+                entry_wrong(entry,
+                            "there is no such section; expected [limits] [user NAME] [group NAME] [names PREFIX] "
+                            "[homes] [defaults] [memory] or [log]");
         else if (section->argument && !entry->argument)
-                wrong(entry, "[%s ...] is expected, with %s", section->name, section->argument);
+                entry_wrong(entry, "[%s ...] is expected, with %s", section->name, section->argument);
         else if (!section->argument && entry->argument)
-                wrong(entry, "[%s] is expected, with nothing behind the word", section->name);
+                entry_wrong(entry, "[%s] is expected, with nothing behind the word", section->name);
         else
                 section->take(entry);
 }

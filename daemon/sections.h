@@ -12,8 +12,11 @@ struct entry {
         const char *section;
         const char *argument; /* [section argument]; NULL: there is none */
         const char *key, *value;
+        void *data; /* of whoever takes it */
 };
 
+/* Says what is wrong with it. */
+__attribute__((format(printf, 2, 3))) void entry_wrong(const struct entry *entry, const char *format, ...);
 /* Puts it where it counts, or complains. */
 void sections_take(const struct entry *entry);
 /* All names are known that are reserved: writes the sentences for those who may not have them. -ENOMEM. */

@@ -41,6 +41,8 @@ CONSTANTS = (
     ("daemon/core/limits.h", "TYPE_MAX_BYTES", "man/region_env_attach.3.scd", r"a type of more than (\d+) bytes"),
     ("daemon/options.h", "LISTEN_MAX", "man/region-broker.8.scd", r"runtime directory. May be given up to (\d+) times"),
     ("daemon/options.h", "CONFIG_MAX", "man/region-broker.8.scd", r"An absolute path. May be given up to (\d+) times"),
+    ("daemon/core/declaration.h", "DECLARATIONS_MAX", "man/region-broker.environment.5.scd", r"Up to (\d+) environments"),
+    ("daemon/core/declaration.h", "DECLARED_REGIONS_MAX", "man/region-broker.environment.5.scd", r"and up to (\d+)\."),
     ("daemon/log.h", "LOG_BURST", "docs/operation.md", r"More than (\d+) lines"),
     ("daemon/log.h", "LOG_INTERVAL_USEC", "docs/operation.md", r"info and debug in (\d+ seconds)"),
     ("daemon/creation.c", "FIRST_KEY", "docs/operation.md", r"with keys between (0x[0-9a-f]+)"),

@@ -29,6 +29,7 @@ void rules_deinit(struct rules *rules)
         for (size_t i = 0; i < rules->n_names; i++)
                 name_rule_deinit(&rules->names[i]);
         rules_forget_homes(rules);
+        declarations_deinit(&rules->declared);
         free(rules->users);
         free(rules->names);
         free(rules->homes);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "daemon/core/declaration.h"
 #include "daemon/core/limits.h"
 #include "proto/terms.h"
 
@@ -33,6 +34,7 @@ struct rules {
         bool homes_given;     /* else any may */
         enum backing backing; /* of environments that ask for none; 0: memfd */
         struct opt_int mode;  /* likewise; else 0600 */
+        struct declarations declared;
 };
 
 extern const struct rules rules_none;

@@ -66,7 +66,13 @@ static void settle(struct settings *settings, struct setting *place, struct sett
 
 int settings_put(struct settings *settings, const char *name, const char *value, const char *source)
 {
-        owned(setting_deinit) struct setting setting = { strdup(name), strdup(value), strdup(source) };
+        return settings_put_of(settings, NULL, name, value, source);
+}
+
+int settings_put_of(struct settings *settings, const struct declaration *of, const char *name, const char *value,
+                    const char *source)
+{
+        owned(setting_deinit) struct setting setting = { strdup(name), strdup(value), strdup(source), of };
         struct setting *place = find(settings, name), *grown;
         size_t cost;
 

@@ -180,6 +180,24 @@ int identity_read(int socket, struct identity *ret, const char **ret_operation)
         return 0;
 }
 
+int identity_of_self(struct identity *ret)
+{
+        struct identity identity = { .pid = getpid(), .uid = geteuid(), .gid = getegid() };
+        int r;
+
+        identity.pidfd = (int)syscall(SYS_pidfd_open, identity.pid, 0);
+        if (identity.pidfd < 0)
+                return -errno;
+        r = read_id(&identity);
+        if (r < 0) {
+                identity_deinit(&identity);
+                return r;
+        }
+        read_command(&identity);
+        *ret = identity;
+        return 0;
+}
+
 int identity_find(pid_t pid, uint64_t id)
 {
         struct identity identity = { .pid = pid };

@@ -23,6 +23,8 @@ struct identity {
  * where it is older than 6.9, a peer that has died is refused likewise.
  * *ret_operation names the system call that failed. */
 int identity_read(int socket, struct identity *ret, const char **ret_operation);
+/* Our own. -errno. */
+int identity_of_self(struct identity *ret);
 /* The process of that number and id, if it still lives: its pidfd; -ESRCH: it is dead, and the number may be another's. */
 int identity_find(pid_t pid, uint64_t id);
 void identity_deinit(struct identity *identity);

@@ -55,6 +55,10 @@ static void say_state(struct reasons *reasons, const struct environment *environ
 
         switch (environment->state) {
         case STATE_INITIALIZING:
+                if (!environment->initializer) {
+                        say(reasons, "It is declared; the first to open it for writing initialises it.");
+                        break;
+                }
                 at_work = environment->initializer->peer->process;
                 say(reasons, "It is being initialised by %s (pid %d); others wait for that.", at_work->command,
                     (int)at_work->pid);

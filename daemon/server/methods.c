@@ -293,7 +293,7 @@ static int run_get_statistics(struct exchange *exchange)
 static int run_get_configuration(struct exchange *exchange)
 {
         struct configuration_result result = {};
-        int r = report_settings(&exchange->arena, exchange->broker, &result.settings);
+        int r = report_settings(&exchange->arena, exchange->broker, exchange->request.peer, &result.settings);
 
         return r < 0 ? r : exchange_reply(exchange, &result, NULL, false);
 }

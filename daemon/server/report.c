@@ -483,16 +483,18 @@ int report_statistics(struct arena *arena, const struct broker *broker, struct s
         return r < 0 ? r : report_counters(arena, &broker->counters, &ret->counters);
 }
 
-int report_settings(struct arena *arena, const struct broker *broker, struct struct_array *ret)
+int report_settings(struct arena *arena, const struct broker *broker, const struct peer *peer, struct struct_array *ret)
 {
         const struct settings *told = broker->told;
-        struct setting_view *views;
+        const struct setting *setting;
+        struct setting_view *views = arena_alloc(arena, told ? told->n : 0, sizeof(*views));
+        size_t n = 0;
 
-        views = arena_alloc(arena, told ? told->n : 0, sizeof(*views));
         if (!views)
                 return -ENOMEM;
-        for (size_t i = 0; told && i < told->n; i++)
-                views[i] = (struct setting_view){ told->items[i].name, told->items[i].value, told->items[i].source };
-        *ret = (struct struct_array){ .given = true, .n = told ? told->n : 0, .items = views };
+        for (setting = told ? told->items : NULL; setting && setting < told->items + told->n; setting++)
+                if (!setting->of || declaration_may_see(setting->of, peer))
+                        views[n++] = (struct setting_view){ setting->name, setting->value, setting->source };
+        *ret = (struct struct_array){ .given = true, .n = n, .items = views };
         return 0;
 }

@@ -27,5 +27,6 @@ bool report_is_inherited(const struct region *region);
 int report_differences(struct arena *arena, const struct broker *broker, const struct environment *environment,
                        const struct definition *definition, struct struct_array *ret);
 /* What is in force. */
-int report_settings(struct arena *arena, const struct broker *broker, struct struct_array *ret);
+int report_settings(struct arena *arena, const struct broker *broker, const struct peer *peer,
+                    struct struct_array *ret);
 int report_statistics(struct arena *arena, const struct broker *broker, struct statistics_result *ret);

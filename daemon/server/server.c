@@ -5,6 +5,7 @@
 
 #include "daemon/host/memory.h"
 #include "daemon/log.h"
+#include "daemon/server/declared.h"
 #include "daemon/server/dispatch.h"
 #include "daemon/server/session.h"
 #include "proto/util.h"
@@ -309,6 +310,7 @@ static int begin(struct server *server, int given)
         r = broker_recover(server->broker);
         if (r < 0)
                 return r;
+        declared_settle(server->broker);
         server->manager.serves_given = given >= 0;
         if (given >= 0)
                 welcome(server, given);

@@ -144,6 +144,7 @@ class WrongOptions(CommandLine):
         self.wrong("^region-broker: --config here: an absolute path is expected", "--config", "here")
         options = [word for i in range(9) for word in ("--config", self.path(f"file{i}"))]
         self.refused("^region-broker: --config: at most 8 files", *options)
+        self.wrong("^region-broker: --environments here: an absolute path is expected", "--environments", "here")
         self.wrong("^region-broker: --no-config and --config exclude each other", "--config", self.path("file"))
 
     def test_too_many_sockets(self):
