@@ -144,13 +144,32 @@ static int take_socket(struct daemon *daemon, struct passed *passed)
         return add_socket(daemon, take_fd(passed->fd), path);
 }
 
+/* A manager holds sockets for services that do not run yet; the one who is asked at them now is started. */
+static void complain_other(const char *path, const struct identity *other)
+{
+        bool is_manager = other->pid == 1 || strcmp(other->command, "systemd") == 0;
+
+        if (other->pid == 0)
+                log_error("another program answers at %s; stop it first, or name another socket with --listen", path);
+        else if (is_manager)
+                log_error(
+                        "the service manager, %s (pid %d, uid %u), listens at %s for a service of its own; stop its socket "
+                        "unit first, or name another socket with --listen",
+                        other->command, (int)other->pid, other->uid, path);
+        else
+                log_error("another program, %s (pid %d, uid %u), answers at %s; stop it first, or name another socket "
+                          "with --listen",
+                          other->command, (int)other->pid, other->uid, path);
+}
+
 static int open_socket(struct daemon *daemon, const char *path)
 {
         owned(freep) char *copy = strdup(path);
-        int fd = copy ? listener_open(path, daemon->options.system) : -ENOMEM;
+        owned(identity_deinit) struct identity other = { .pidfd = -1 };
+        int fd = copy ? listener_open(path, daemon->options.system, &other) : -ENOMEM;
 
         if (fd == -EADDRINUSE)
-                log_error("another program answers at %s", path);
+                complain_other(path, &other);
         return fd < 0 ? fail("cannot listen on", path, fd) : add_socket(daemon, fd, take_ptr(copy));
 }
 

@@ -88,6 +88,19 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(broker.returncode, -signal.SIGKILL if how == signal.SIGKILL else 0, broker.said)
 
 
+@contextlib.contextmanager
+def called(command):
+    """This process has another command for a while."""
+    with open("/proc/self/comm", "r+", encoding="utf-8") as file:
+        before = file.read()
+        file.write(command)
+        file.flush()
+        try:
+            yield
+        finally:
+            file.write(before)
+
+
 class Information(CommandLine):
     def test_help_has_every_limit(self):
         result = self.run_it("--help")
@@ -254,6 +267,30 @@ class Others(CommandLine):
             self.assertFalse(os.path.exists(self.path("other")))
             self.assertTrue(answers(self.socket))
 
+    def test_a_second_broker_on_the_same_socket_is_told_who_answers_there(self):
+        other = ["--no-config", "--runtime-directory", self.path("run2"), "--state-directory", self.path("state2")]
+        with self.running(*self.directories) as first:
+            self.refused(rf"another program, region-broker \(pid {first.pid}, uid {os.geteuid()}\), answers at "
+                         rf"{re.escape(self.socket)}; stop it first, or name another socket with --listen", *other,
+                         "--listen", self.socket)
+            self.assertTrue(answers(self.socket))
+
+    def test_a_socket_of_a_service_manager_is_left_to_it(self):
+        with socket.socket(socket.AF_UNIX) as manager, called("systemd"):
+            manager.bind(self.path("socket"))
+            manager.listen()
+            self.refused(rf"the service manager, systemd \(pid {os.getpid()}, uid {os.geteuid()}\), listens at "
+                         rf"{re.escape(self.path('socket'))} for a service of its own", *self.directories, "--listen",
+                         self.path("socket"))
+
+    def test_where_nobody_could_be_asked_it_says_so(self):
+        with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as waiting:
+            other.bind(self.path("socket"))
+            other.listen(0)
+            waiting.connect(self.path("socket"))  # no more are let into its queue
+            self.refused(rf"another program answers at {re.escape(self.path('socket'))}; stop it first",
+                         *self.directories, "--listen", self.path("socket"))
+
     def test_brokers_in_different_directories_do_not_meet(self):
         with self.running(*self.directories), \
                 self.running("--runtime-directory", self.path("run2"), "--state-directory", self.path("state2")):
@@ -271,15 +308,16 @@ class Others(CommandLine):
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(self.path("socket"))
             other.listen()
-            self.refused(f"another program answers at {re.escape(self.path('socket'))}",
-                         *self.directories, "--listen", self.path("socket"))
+            self.refused(rf"another program, python3[^ ]* \(pid {os.getpid()}, uid {os.geteuid()}\), answers at "
+                         rf"{re.escape(self.path('socket'))}; stop it first", *self.directories, "--listen",
+                         self.path("socket"))
             with socket.socket(socket.AF_UNIX) as peer:
                 peer.connect(self.path("socket"))
 
     def test_what_is_no_socket_is_left_alone(self):
         with open(self.path("socket"), "w", encoding="utf-8") as file:
             file.write("theirs")
-        self.refused(f"cannot listen on {re.escape(self.path('socket'))}: Address already in use",
+        self.refused(f"cannot listen on {re.escape(self.path('socket'))}: File exists",
                      *self.directories, "--listen", self.path("socket"))
         with open(self.path("socket"), encoding="utf-8") as file:
             self.assertEqual(file.read(), "theirs")
