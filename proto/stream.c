@@ -5,6 +5,10 @@
  * exactly to its NUL: the descriptors of a message always come with its own first chunk. The look decides only how
  * much is read; what was read decides the rest.
  *
+ * Where no descriptors are taken there is nothing to mix up but whom to blame, and one read takes all there is, which is
+ * what makes a row of calls cheap. The kernel ends a read behind bytes that had descriptors, so it is the last message that
+ * begins there which they came with.
+ *
  * Out: a queue of messages, each with its descriptors until its first byte is out. One sendmsg(2) carries many
  * messages, but only the first of them may have descriptors: the receiver gives them to the message they come with. */
 
@@ -25,6 +29,12 @@
 #define PEEK_SIZE 4096
 
 #define GATHER_MAX 32 /* messages in one sendmsg(2) */
+
+struct stream_ahead {
+        size_t at, n;
+        size_t refused; /* where the message begins that descriptors came with; none where that is `n` */
+        char bytes[];
+};
 
 struct stream_output {
         STAILQ_ENTRY(stream_output) next;
@@ -53,6 +63,11 @@ static void stream_drop_input(struct stream *stream)
         stream->n_input = 0;
         stream->input_allocated = 0;
         fdset_clear(&stream->input_fds);
+}
+
+static void stream_drop_ahead(struct stream *stream)
+{
+        free(take_ptr(stream->ahead));
 }
 
 void stream_init(struct stream *stream, int fd, size_t message_max)
@@ -85,6 +100,7 @@ void stream_deinit(struct stream *stream)
         }
         stream->n_output = 0;
         stream_drop_input(stream);
+        stream_drop_ahead(stream);
         add_to_tally(stream, -stream->n_unread);
         stream->fd = close_fd(stream->fd);
 }
@@ -143,12 +159,11 @@ static int take_descriptors(struct msghdr *header, struct fdset *fds)
         return r;
 }
 
-/* Moves the next `n` bytes and their descriptors into the message at hand: how many came, 0 at the end. */
-static ssize_t stream_receive(struct stream *stream, size_t n)
+/* recvmsg(2): how many bytes came, 0 at the end; their descriptors are in `fds`. */
+static ssize_t stream_receive(const struct stream *stream, void *bytes, size_t n, struct fdset *fds)
 {
-        owned(fdset_clear) struct fdset fds = {};
         union control control;
-        struct iovec data;
+        struct iovec data = { bytes, n };
         struct msghdr header = {
                 .msg_iov = &data,
                 .msg_iovlen = 1,
@@ -158,30 +173,107 @@ static ssize_t stream_receive(struct stream *stream, size_t n)
         ssize_t received;
         int r;
 
-        r = stream_reserve(stream, n);
-        if (r < 0)
-                return r;
-        data = (struct iovec){ stream->input + stream->n_input, n };
         do
                 received = recvmsg(stream->fd, &header, MSG_CMSG_CLOEXEC);
         while (received < 0 && errno == EINTR);
         if (received < 0)
                 return -errno;
+        r = take_descriptors(&header, fds);
+        return r < 0 ? r : received;
+}
 
-        r = take_descriptors(&header, &fds);
+/* Moves the next `n` bytes and their descriptors into the message at hand: how many came, 0 at the end. */
+static ssize_t stream_read_exactly(struct stream *stream, size_t n)
+{
+        owned(fdset_clear) struct fdset fds = {};
+        ssize_t received;
+        int r;
+
+        r = stream_reserve(stream, n);
         if (r < 0)
                 return r;
+        received = stream_receive(stream, stream->input + stream->n_input, n, &fds);
+        if (received < 0)
+                return received;
         if (stream->n_input == 0)
                 stream->input_refused_fds = false;
         if (fds.n > 0) {
                 if (stream->n_input > 0)
                         return -EPROTO;
-                stream->input_refused_fds = !stream->takes_fds;
-                if (stream->takes_fds)
-                        fdset_move(&stream->input_fds, &fds);
+                fdset_move(&stream->input_fds, &fds);
         }
         stream->n_input += (size_t)received;
         return received;
+}
+
+/* Where in what was read the last message begins; `n` where none does. */
+static size_t last_beginning(const struct stream *stream, const char *bytes, size_t n)
+{
+        const char *end = memrchr(bytes, '\0', n - 1);
+
+        if (end)
+                return (size_t)(end + 1 - bytes);
+        return stream->n_input == 0 ? 0 : n;
+}
+
+/* Reads what there is, and what it has of the message at hand goes there: how much that is, 0 at the end. The rest is
+ * kept. */
+static ssize_t stream_read_ahead(struct stream *stream)
+{
+        owned(fdset_clear) struct fdset fds = {};
+        char bytes[PEEK_SIZE];
+        size_t n, refused;
+        const char *end;
+        ssize_t received;
+        int r;
+
+        received = stream_receive(stream, bytes, sizeof(bytes), &fds);
+        if (received <= 0)
+                return received;
+        stream->dry = (size_t)received < sizeof(bytes);
+        refused = fds.n > 0 ? last_beginning(stream, bytes, (size_t)received) : (size_t)received;
+        if (fds.n > 0 && refused == (size_t)received)
+                return -EPROTO;
+
+        end = memchr(bytes, '\0', (size_t)received);
+        n = end ? (size_t)(end + 1 - bytes) : (size_t)received;
+        r = stream_reserve(stream, n);
+        if (r < 0)
+                return r;
+        if (n < (size_t)received) {
+                stream->ahead = malloc(sizeof(*stream->ahead) + (size_t)received - n);
+                if (!stream->ahead)
+                        return -ENOMEM;
+                stream->ahead->at = 0;
+                stream->ahead->n = (size_t)received - n;
+                stream->ahead->refused = refused < n ? stream->ahead->n : refused - n;
+                memcpy(stream->ahead->bytes, bytes + n, (size_t)received - n);
+        }
+        if (stream->n_input == 0)
+                stream->input_refused_fds = refused < n;
+        memcpy(stream->input + stream->n_input, bytes, n);
+        stream->n_input += n;
+        return (ssize_t)n;
+}
+
+/* The same from what was read before: a message, or the beginning of one that has yet to come. */
+static ssize_t stream_take_ahead(struct stream *stream)
+{
+        struct stream_ahead *ahead = stream->ahead;
+        const char *first = ahead->bytes + ahead->at;
+        const char *end = memchr(first, '\0', ahead->n - ahead->at);
+        size_t n = end ? (size_t)(end + 1 - first) : ahead->n - ahead->at;
+        int r = stream_reserve(stream, n);
+
+        if (r < 0)
+                return r;
+        stream->input_refused_fds = ahead->at == ahead->refused;
+        memcpy(stream->input, first, n);
+        stream->n_input = n;
+        ahead->at += n;
+        if (ahead->at == ahead->n)
+                stream_drop_ahead(stream);
+        return (ssize_t)n;
 }
 
 /* What the latest `n` bytes made of the message at hand: STREAM_MESSAGE, or 0 while it is unfinished. */
@@ -198,14 +290,24 @@ static int stream_judge(const struct stream *stream, size_t n)
         return length > 0 && end == chunk + n - 1 ? STREAM_MESSAGE : -EPROTO;
 }
 
-/* One look and one read: STREAM_MESSAGE, STREAM_END, 0 while the message is unfinished; -EAGAIN where nothing waits. */
-static int stream_read_chunk(struct stream *stream)
+/* More of the message at hand: how many bytes, 0 at the end. */
+static ssize_t stream_fetch(struct stream *stream)
 {
         ssize_t n;
 
+        if (stream->ahead)
+                return stream_take_ahead(stream);
+        if (!stream->takes_fds)
+                return stream_read_ahead(stream);
         n = stream_peek(stream);
-        if (n > 0)
-                n = stream_receive(stream, (size_t)n);
+        return n > 0 ? stream_read_exactly(stream, (size_t)n) : n;
+}
+
+/* One read: STREAM_MESSAGE, STREAM_END, 0 while the message is unfinished; -EAGAIN where nothing waits. */
+static int stream_read_chunk(struct stream *stream)
+{
+        ssize_t n = stream_fetch(stream);
+
         if (n < 0)
                 return (int)n;
         if (n == 0)
@@ -222,8 +324,10 @@ int stream_read(struct stream *stream, char **ret_text, size_t *ret_n, struct fd
         while (r == 0);
         if (r == -EAGAIN)
                 return STREAM_AGAIN;
-        if (r < 0)
+        if (r < 0) {
                 stream_drop_input(stream);
+                stream_drop_ahead(stream);
+        }
         if (r != STREAM_MESSAGE)
                 return r;
 
@@ -232,6 +336,16 @@ int stream_read(struct stream *stream, char **ret_text, size_t *ret_n, struct fd
         fdset_move(fds, &stream->input_fds);
         stream_drop_input(stream);
         return STREAM_MESSAGE;
+}
+
+bool stream_is_ahead(const struct stream *stream)
+{
+        return stream->ahead;
+}
+
+bool stream_was_emptied(const struct stream *stream)
+{
+        return stream->dry && !stream->ahead;
 }
 
 int stream_queue(struct stream *stream, char *text, size_t n, struct fdset *fds)

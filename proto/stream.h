@@ -10,6 +10,8 @@
 /* A non-blocking stream socket as whole messages, each ended by one NUL and owning the descriptors that came with its
  * first byte. Knows no JSON and no loop. Holds no buffer while nothing is under way. */
 
+struct stream_ahead;
+
 enum {
         STREAM_AGAIN = 0,   /* the socket would block: poll, then call again */
         STREAM_MESSAGE = 1, /* a whole message was read */
@@ -19,15 +21,17 @@ enum {
 };
 
 struct stream {
-        int fd;             /* owned */
-        size_t message_max; /* bytes of one incoming message, its NUL not counted */
-        bool takes_fds;     /* true; where it is set to false, descriptors that come are closed at once */
+        int fd;                 /* owned */
+        bool takes_fds;         /* true; where it is set to false, descriptors that come are closed at once */
+        bool input_refused_fds; /* some came with the message at hand, or the last one read, and were closed */
+        bool dry;               /* nothing waited behind what was read at last */
+        size_t message_max;     /* bytes of one incoming message, its NUL not counted */
 
         char *input; /* the message that is coming in, or NULL */
         size_t n_input;
         size_t input_allocated;
         struct fdset input_fds;
-        bool input_refused_fds; /* some came with the message at hand, or the last one read, and were closed */
+        struct stream_ahead *ahead; /* what follows it and was read with it, where no descriptors are taken; or NULL */
 
         STAILQ_HEAD(, stream_output) output; /* messages not yet wholly sent */
         size_t n_output;                     /* bytes in them not yet sent */
@@ -49,6 +53,10 @@ void stream_deinit(struct stream *stream);
  * the stream or descriptors inside of one, or more descriptors than can be taken; -ECONNRESET; -ENOMEM. After an error
  * the stream can still be flushed, but not read. */
 int stream_read(struct stream *stream, char **ret_text, size_t *ret_n, struct fdset *fds);
+/* Bytes were read that belong to the next messages: no poll tells of those. */
+bool stream_is_ahead(const struct stream *stream);
+/* The last read took all there was. */
+bool stream_was_emptied(const struct stream *stream);
 
 /* Appends one message. Takes ownership of `text` (`n` bytes, the ending NUL included) and of all in `fds` (may be
  * NULL), also on failure: -ENOMEM. The descriptors go out with the first byte and are closed then. */

@@ -183,22 +183,33 @@ static bool is_parked(const struct session *session)
         return session->exchange && !session->exchange->streaming;
 }
 
-static void update_poll(struct session *session)
+/* Each start and stop costs a system call or two, so only what differs is said. */
+static void poll_for(struct session *session, int events)
 {
-        bool parked = is_parked(session), held = session->retry_interval > 0;
-        bool streams = session->exchange && !parked && !session_is_congested(session);
-        int events = 0;
-
-        if (streams || (session->stream.n_output > 0 && !held))
-                events |= UV_WRITABLE;
-        if (!session->exchange && !session->input_ended && !session_is_congested(session))
-                events |= UV_READABLE;
-        if (parked && !session->half_closed)
-                events |= UV_DISCONNECT;
+        if (events == session->polled)
+                return;
+        session->polled = events;
         if (events)
                 uv_poll_start(&session->poll, events, on_event);
         else
                 uv_poll_stop(&session->poll); /* its call is parked; its process is followed all the same */
+}
+
+static void update_poll(struct session *session)
+{
+        bool parked = is_parked(session), held = session->retry_interval > 0, full = session_is_congested(session);
+        bool reads = !session->exchange && !session->input_ended && !full;
+        bool streams = session->exchange && !parked && !full;
+        int events = 0;
+
+        /* of calls that were read already nothing else tells */
+        if (streams || (session->stream.n_output > 0 && !held) || (reads && stream_is_ahead(&session->stream)))
+                events |= UV_WRITABLE;
+        if (reads)
+                events |= UV_READABLE;
+        if (parked && !session->half_closed)
+                events |= UV_DISCONNECT;
+        poll_for(session, events);
 }
 
 /* Its connection is over. A process that dies hangs up before its pidfd tells of the death: one that left something behind
@@ -215,15 +226,22 @@ void session_hang_up(struct session *session)
         stop_listening(session);
         session->hung_up = session->input_ended = true;
         session->exchange = exchange_free(session->exchange);
-        uv_poll_stop(&session->poll);
+        poll_for(session, 0);
         agenda_cancel(&broker->agenda, &session->retry);
         shutdown(session->stream.fd, SHUT_RDWR);
         agenda_set(&broker->agenda, &session->stall, broker->now + HANG_UP_USEC);
 }
 
+/* Its calls are answered, and there were no more when it was looked for them: should some have come since, the loop
+ * tells. */
+static bool is_done(const struct session *session)
+{
+        return !session->exchange && stream_was_emptied(&session->stream);
+}
+
 void session_step(struct session *session)
 {
-        for (int i = 0; i < CALLS_A_STEP && advance(session); i++)
+        for (int i = 0; i < CALLS_A_STEP && advance(session) && !is_done(session); i++)
                 ;
         if (!flush(session) || (session->input_ended && !session->exchange && session->stream.n_output == 0))
                 session_hang_up(session);
@@ -256,6 +274,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
         struct session *session = container_of(poll, struct session, poll);
 
         server_tick(session->server);
+        if (status < 0)
+                session->polled = 0; /* libuv has stopped by itself */
         if (is_parked(session) && (status < 0 || events & UV_DISCONNECT) && has_left(session))
                 session_hang_up(session);
         else

@@ -22,6 +22,7 @@ struct session {
         struct stream stream;
         struct exchange *exchange; /* the call that is being answered, or NULL */
         uv_poll_t poll;
+        int polled;               /* the events that it is told of */
         struct agenda_item stall; /* when a peer that takes nothing, or has hung up, is given up */
         struct agenda_item retry; /* when descriptors that had to wait are sent again */
         int64_t retry_interval;   /* 0 while none wait */

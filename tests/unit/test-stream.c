@@ -385,10 +385,89 @@ START_TEST(descriptors_nobody_read_are_closed_with_the_stream)
 }
 END_TEST
 
+/* --- reading where no descriptors are taken ---------------------------------------------------------------------- */
+
+/* Reads the next message, and whether descriptors came with it. */
+static void expect_refused(const char *wanted, bool refused)
+{
+        expect_message(wanted);
+        ck_assert_int_eq(stream.input_refused_fds, refused);
+}
+
+START_TEST(what_follows_a_message_is_read_with_it_where_no_descriptors_are_taken)
+{
+        char rest[8];
+
+        stream.takes_fds = false;
+        peer_sends("a\0bc\0d", 6);
+        expect_message("a");
+        ck_assert(stream_is_ahead(&stream) && !stream_was_emptied(&stream));
+        ck_assert_int_eq(recv(stream.fd, rest, sizeof(rest), MSG_DONTWAIT), -1);
+        expect_message("bc");
+        ck_assert_int_eq(read_nothing(), STREAM_AGAIN);
+        peer_sends("e\0", 2);
+        expect_message("de");
+        ck_assert(!stream_is_ahead(&stream) && stream_was_emptied(&stream));
+        ck_assert(!stream.input && !stream.ahead);
+}
+END_TEST
+
+START_TEST(the_message_that_descriptors_came_with_is_told_among_others)
+{
+        int fds[2] = { dup(0), dup(0) };
+
+        stream.takes_fds = false;
+        peer_sends("a\0b\0", 4);
+        peer_sends_fds("c", 2, fds, 1);
+        peer_sends("d\0", 2);
+        expect_refused("a", false);
+        expect_refused("b", false);
+        expect_refused("c", true);
+        expect_refused("d", false);
+        peer_sends("e\0", 2);
+        peer_sends_fds("f", 1, fds + 1, 1);
+        expect_refused("e", false);
+        ck_assert_int_eq(read_nothing(), STREAM_AGAIN);
+        peer_sends("g\0", 2);
+        expect_refused("fg", true);
+}
+END_TEST
+
+START_TEST(descriptors_in_mid_message_are_refused_where_none_are_taken)
+{
+        int fd = dup(0);
+        stream.takes_fds = false;
+        peer_sends("a\0b", 3);
+        expect_message("a");
+        ck_assert_int_eq(read_nothing(), STREAM_AGAIN);
+        peer_sends_fds("c", 2, &fd, 1);
+        ck_assert_int_eq(read_nothing(), -EPROTO);
+        ck_assert_ptr_null(stream.ahead);
+}
+END_TEST
+
+START_TEST(a_long_row_of_messages_comes_out_whole)
+{
+        char row[16000], text[16];
+        size_t n = 0;
+
+        stream.takes_fds = false;
+        for (int i = 0; i < 1000; i++)
+                n += (size_t)sprintf(row + n, "message %d", i) + 1;
+        peer_sends(row, n);
+        for (int i = 0; i < 1000; i++) {
+                sprintf(text, "message %d", i);
+                expect_message(text);
+        }
+        ck_assert_int_eq(read_nothing(), STREAM_AGAIN);
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("stream");
-        TCase *in = stream_case(suite, "reading"), *fds = stream_case(suite, "descriptors");
+        TCase *in = stream_case(suite, "reading"), *fds = stream_case(suite, "descriptors"),
+              *none = stream_case(suite, "no descriptors");
 
         tcase_add_test(in, a_message_is_read_whole);
         tcase_add_test(in, a_partial_message_waits_for_its_rest);
@@ -412,6 +491,11 @@ int main(void)
         tcase_add_test(fds, descriptors_in_mid_message_are_refused_and_closed);
         tcase_add_test(fds, descriptors_beyond_the_open_file_limit_are_refused_and_closed);
         tcase_add_test(fds, descriptors_nobody_read_are_closed_with_the_stream);
+
+        tcase_add_test(none, what_follows_a_message_is_read_with_it_where_no_descriptors_are_taken);
+        tcase_add_test(none, the_message_that_descriptors_came_with_is_told_among_others);
+        tcase_add_test(none, descriptors_in_mid_message_are_refused_where_none_are_taken);
+        tcase_add_test(none, a_long_row_of_messages_comes_out_whole);
 
         return check_run(suite);
 }
