@@ -27,11 +27,12 @@ static size_t block_room(const struct arena_block *block)
 static struct arena_block *arena_add_block(struct arena *arena, size_t bytes)
 {
         size_t size = MAX(bytes, (size_t)BLOCK_SIZE);
-        struct arena_block *block = calloc(1, sizeof(*block) + size);
+        struct arena_block *block = malloc(sizeof(*block) + size);
         struct arena_block *head = arena->blocks;
 
         if (!block)
                 return NULL;
+        block->used = 0;
         block->size = size;
         if (block_room(head) > size - bytes) {
                 block->next = head->next;
@@ -59,7 +60,7 @@ void *arena_alloc(struct arena *arena, size_t n, size_t size)
         }
         memory = (char *)block->data + block->used;
         block->used += bytes;
-        return memory;
+        return memset(memory, 0, bytes); /* most of a block is never used */
 }
 
 char *arena_strdup(struct arena *arena, const char *string)

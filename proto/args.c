@@ -366,7 +366,7 @@ static void write_value(struct text *text, const struct arg *arg, const void *at
                 text_put_string(text, load_pointer(at));
                 return;
         case ARG_ENUM:
-                text_put_string(text, arg_enum_word(arg->detail, *(const int *)at));
+                text_put_word(text, arg_enum_word(arg->detail, *(const int *)at));
                 return;
         case ARG_STRUCT:
                 args_write(text, arg->detail, load_pointer(at));
@@ -386,7 +386,7 @@ static void write_value(struct text *text, const struct arg *arg, const void *at
 
 void args_write(struct text *text, const struct arg_struct *type, const void *value)
 {
-        const char *separator = "{";
+        char separator = '{';
 
         for (size_t i = 0; i < type->n; i++) {
                 const struct arg *arg = &type->args[i];
@@ -394,11 +394,9 @@ void args_write(struct text *text, const struct arg_struct *type, const void *va
 
                 if (!is_given(arg, at))
                         continue;
-                text_puts(text, separator);
-                text_put_string(text, arg->name);
-                text_puts(text, ":");
+                text_put_name(text, separator, arg->name);
                 write_value(text, arg, at);
-                separator = ",";
+                separator = ',';
         }
-        text_puts(text, *separator == '{' ? "{}" : "}");
+        text_puts(text, separator == '{' ? "{}" : "}");
 }

@@ -8,43 +8,58 @@
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
-/* The next `n` bytes, to be written by the caller; NULL once memory has run out. */
-static char *text_extend(struct text *text, size_t n)
+/* Most answers come to their size in two steps. */
+static size_t grown(const struct text *text, size_t needed)
 {
-        size_t needed;
-        char *end;
+        size_t more = text->allocated < 4096 ? 4 * text->allocated : 2 * text->allocated;
+
+        return MAX(needed, MAX(more, 256u));
+}
+
+char *text_extend_slowly(struct text *text, size_t n)
+{
+        size_t needed, allocated;
+        char *data;
 
         if (text->failed || __builtin_add_overflow(text->n, n, &needed)) {
                 text->failed = true;
                 return NULL;
         }
-        if (needed > text->allocated) {
-                size_t allocated = MAX(needed, MAX(2 * text->allocated, 256u));
-                char *data = realloc(text->data, allocated);
-
-                if (!data) {
-                        text->failed = true;
-                        return NULL;
-                }
-                text->data = data;
-                text->allocated = allocated;
+        allocated = grown(text, needed);
+        data = realloc(text->data, allocated);
+        if (!data) {
+                text->failed = true;
+                return NULL;
         }
-        end = text->data + text->n;
-        text->n = needed;
-        return end;
+        text->data = data;
+        text->allocated = allocated;
+        return text_extend(text, n);
 }
 
-void text_put(struct text *text, const void *bytes, size_t n)
+void text_put_word(struct text *text, const char *word)
 {
-        char *end = n > 0 ? text_extend(text, n) : NULL;
+        size_t n = strlen(word);
+        char *end = text_extend(text, n + 2);
 
-        if (end)
-                memcpy(end, bytes, n);
+        if (!end)
+                return;
+        end[0] = '"';
+        memcpy(end + 1, word, n);
+        end[n + 1] = '"';
 }
 
-void text_puts(struct text *text, const char *string)
+void text_put_name(struct text *text, char separator, const char *name)
 {
-        text_put(text, string, strlen(string));
+        size_t n = strlen(name);
+        char *end = text_extend(text, n + 4);
+
+        if (!end)
+                return;
+        end[0] = separator;
+        end[1] = '"';
+        memcpy(end + 2, name, n);
+        end[n + 2] = '"';
+        end[n + 3] = ':';
 }
 
 void text_put_int(struct text *text, int64_t value)
@@ -61,9 +76,21 @@ void text_put_int(struct text *text, int64_t value)
         text_put(text, first, (size_t)(end - first));
 }
 
-static bool is_plain(unsigned char c)
+/* Bytes that a JSON string can hold as they are. */
+static const bool plain[256] = {
+        [' '] = true,
+        ['!'] = true,
+        ['#' ... '['] = true,
+        [']' ... 0x7f] = true,
+};
+
+static size_t count_plain(const unsigned char *s)
 {
-        return c >= ' ' && c < 0x80 && c != '"' && c != '\\';
+        size_t n = 0;
+
+        while (plain[s[n]])
+                n++;
+        return n;
 }
 
 /* How many of the bytes at `s` are one UTF-8 sequence, or the broken start of one. The limits of the second byte leave
@@ -106,11 +133,15 @@ void text_put_string(struct text *text, const char *string)
         const unsigned char *run = s; /* from here to `s` all can be copied as it is */
 
         text_put(text, "\"", 1);
-        while (*s != '\0') {
-                bool good = is_plain(*s);
-                size_t n = *s < 0x80 ? 1 : utf8_sequence(s, &good);
+        for (;;) {
+                bool whole = false;
+                size_t n;
 
-                if (!good) {
+                s += count_plain(s);
+                if (*s == '\0')
+                        break;
+                n = *s < 0x80 ? 1 : utf8_sequence(s, &whole);
+                if (!whole) {
                         text_put(text, run, (size_t)(s - run));
                         put_substitute(text, *s);
                         run = s + n;

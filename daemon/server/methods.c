@@ -26,14 +26,13 @@ static void set_until(struct exchange *exchange, struct opt_int wait, int64_t ot
 }
 
 /* One grant in the words of the contract; its descriptor moves into `fds`. */
-static int report_grant(struct exchange *exchange, struct grant *grant, struct fdset *fds, struct grant_view *view)
+static int report_grant(struct grant *grant, const struct region_view *region, struct fdset *fds,
+                        struct grant_view *view)
 {
         int index;
 
-        view->region = report_region(&exchange->arena, exchange->broker, grant->region);
+        view->region = region;
         view->access = grant->access;
-        if (!view->region)
-                return -ENOMEM;
         if (grant->fd < 0)
                 return 0;
         index = fdset_push(fds, take_fd(grant->fd));
@@ -41,6 +40,19 @@ static int report_grant(struct exchange *exchange, struct grant *grant, struct f
                 return index;
         view->region_fd = (struct opt_int){ .given = true, .value = index };
         return 0;
+}
+
+/* Regions are told of in their order, and mostly granted in it, too. */
+static const struct region_view *find_view(const struct opened *opened, const struct environment_view *environment,
+                                           size_t grant)
+{
+        const struct region_view *views = environment->regions.items;
+        size_t n = environment->regions.n;
+
+        for (size_t i = 0; i < n; i++)
+                if (views[(grant + i) % n].number == opened->grants[grant].region->number)
+                        return &views[(grant + i) % n];
+        return NULL;
 }
 
 static int report_opened(struct exchange *exchange, struct opened *opened, struct fdset *fds, struct open_result *ret)
@@ -59,7 +71,7 @@ static int report_opened(struct exchange *exchange, struct opened *opened, struc
                 return r;
         ret->control_fd = r;
         for (size_t i = 0; i < opened->n_grants; i++) {
-                r = report_grant(exchange, &opened->grants[i], fds, &grants[i]);
+                r = report_grant(&opened->grants[i], find_view(opened, ret->environment, i), fds, &grants[i]);
                 if (r < 0)
                         return r;
         }
@@ -99,7 +111,8 @@ static int reply_grant(struct exchange *exchange, struct grant *grant)
 {
         owned(fdset_clear) struct fdset fds = {};
         struct grant_view view = {};
-        int r = report_grant(exchange, grant, &fds, &view);
+        struct region_view *region = report_region(&exchange->arena, exchange->broker, grant->region);
+        int r = region ? report_grant(grant, region, &fds, &view) : -ENOMEM;
 
         close_fd(grant->fd);
         return r < 0 ? r : exchange_reply(exchange, &(struct grant_result){ .grant = &view }, &fds, false);
