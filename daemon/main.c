@@ -238,7 +238,9 @@ static void on_reload(uv_signal_t *handle, int number)
         if (daemon->server.stopping)
                 return;
         server_tick(&daemon->server);
+        notify_reloading(&daemon->notify);
         configuring_reload(&daemon->options, &daemon->configuration, &daemon->broker);
+        notify_ready(&daemon->notify);
 }
 
 /* It is deadly again when its handle is closed. */
@@ -266,8 +268,6 @@ static int run(struct daemon *daemon)
 
         manager_init(&daemon->server.manager, &daemon->notify, idle_usec(daemon));
         r = server_init(&daemon->server, &daemon->loop, &daemon->broker, &daemon->sockets);
-        if (r == 0)
-                r = follow_reload(daemon);
         if (r == 0) {
                 bags_settle(&daemon->bags);
                 for (unsigned i = 0; i < daemon->sockets.n_listening; i++)
@@ -312,6 +312,8 @@ static int serve(struct daemon *daemon)
         };
         int r = uv_loop_init(&daemon->loop);
 
+        if (r == 0)
+                r = follow_reload(daemon); /* whoever hears that we are ready may ask for it at once */
         if (r < 0)
                 return fail("cannot make", "the loop", r);
         r = broker_init(&daemon->broker, &settings);
@@ -325,6 +327,8 @@ static int serve(struct daemon *daemon)
                 server_finish(&daemon->server);
         } else {
                 fail("cannot make", "the broker", r);
+                uv_close((uv_handle_t *)&daemon->reload, NULL);
+                uv_run(&daemon->loop, UV_RUN_DEFAULT);
         }
         uv_loop_close(&daemon->loop);
         uv_library_shutdown();

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 
 enum {
         NAMES_MAX_BYTES = 32 * 4096 - 256, /* the rest is for the variable's own name, and for sockets */
@@ -94,6 +95,17 @@ void notify_ready(const struct notify *notify)
 {
         if (notify->is_heard)
                 sd_notify(0, "READY=1");
+}
+
+/* The time tells a manager of Type=notify-reload that we answer the signal it sent, and not an earlier one. */
+void notify_reloading(const struct notify *notify)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (notify->is_heard)
+                sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
+                           (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 }
 
 void notify_stopping(const struct notify *notify)

@@ -35,6 +35,8 @@ int notify_init(struct notify *notify);
 void notify_deinit(struct notify *notify);
 
 void notify_ready(const struct notify *notify);
+/* The configuration is being read anew; notify_ready() says when that is done. */
+void notify_reloading(const struct notify *notify);
 void notify_stopping(const struct notify *notify);
 /* One line for people. */
 void notify_status(const struct notify *notify, const char *line);

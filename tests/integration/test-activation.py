@@ -76,6 +76,18 @@ class Activation(unittest.TestCase):
         self.assertEqual(self.manager.kill(signal.SIGTERM), 0)
         self.assertIn({"STOPPING": "1"}, self.manager.messages)
 
+    def test_it_says_when_it_reads_its_configuration_anew_and_when_that_is_done(self):
+        self.manager.start()
+        self.manager.wait_ready()
+        before = time.monotonic_ns() // 1000
+        os.kill(self.manager.pid, signal.SIGHUP)
+        self.manager.hear_until(lambda said: "RELOADING" in said)
+        said = self.manager.messages[-1]
+        self.assertEqual(said["RELOADING"], "1")
+        self.assertLessEqual(before, int(said["MONOTONIC_USEC"]))
+        self.assertLessEqual(int(said["MONOTONIC_USEC"]), time.monotonic_ns() // 1000)
+        self.manager.wait_ready()
+
     def test_it_says_that_it_is_alive_as_long_as_its_loop_turns(self):
         self.manager.start(WATCHDOG_USEC="200000")
         for _ in range(5):
