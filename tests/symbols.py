@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The calls that libregion.h declares, those that libregion.sym names and those that the library exports are the same.
+"""The calls that libregion.h declares, those that libregion.sym and Debian's list name and those that the library exports
+are the same.
 
-usage: symbols.py HEADER SYM LIBRARY
+usage: symbols.py HEADER SYM DEBIAN LIBRARY
 """
 
 import re
@@ -22,6 +23,11 @@ def named(path):
     return set(re.findall(r"(\w+);", match.group(1))) if match else set()
 
 
+def listed(path):
+    """For each the version of the package since which it is there."""
+    return set(re.findall(rf"^ (region_\w+)@{VERSION} \S+$", open(path, encoding="utf-8").read(), re.M))
+
+
 def exported(path):
     lines = subprocess.run(["nm", "-D", "--defined-only", path], check=True, capture_output=True, text=True).stdout
     names = [line.split()[-1] for line in lines.splitlines()]
@@ -31,8 +37,8 @@ def exported(path):
 
 
 def main():
-    header, sym, library = sys.argv[1:]
-    sets = {header: declared(header), sym: named(sym), library: exported(library)}
+    header, sym, debian, library = sys.argv[1:]
+    sets = {header: declared(header), sym: named(sym), debian: listed(debian), library: exported(library)}
     everything = set().union(*sets.values())
     wrong = [f"{name} is not in {path}" for path, names in sets.items() for name in sorted(everything - names)]
     if not everything:
