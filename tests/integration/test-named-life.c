@@ -266,7 +266,7 @@ static void use_as_other(int channel, const void *unused)
         check_reader(own, "readable", 0);
         check_reader(own, "readable", CREATE);
         refuse_open(own, "readable", PAGE, MAKE, REGION_E_EXISTS);
-        refuse_open(own, "closed", PAGE, 0, REGION_E_DENIED);
+        refuse_open(own, "closed", PAGE, 0, REGION_E_NOT_FOUND);
         refuse_open(own, "closed", PAGE, CREATE, REGION_E_DENIED);
         attach(open_named(own, "writable", PAGE, 0), 0)[0] = 'y';
         check_error(region_named_delete(own, "writable"), REGION_E_DENIED);
