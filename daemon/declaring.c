@@ -80,8 +80,7 @@ static int make(struct broker *broker, const struct declaration *declaration, st
         if (r == REFUSED_PERMISSION)
                 return explain(request, declaration, "its owner may not write to its home or region directory");
         if (r == REFUSED_INVALID_PARAMETER)
-                return explain(request, declaration,
-                               "its linger is more than lingerUSec, or its System V keys go past the last");
+                return explain(request, declaration, "its System V keys go past the last there is");
         return r;
 }
 

@@ -136,16 +136,18 @@ int definition_check(struct broker *broker, struct request *request, const struc
         const struct opt_int *key = &definition->shm_key, *linger = &definition->linger_usec;
         int64_t last_key = INT32_MAX - (definition->regions.n > 0 ? (int64_t)definition->regions.n - 1 : 0);
         bool is_private = definition->backing == BACKING_PRIVATE;
+        int r = 0;
 
         if (!is_path_fit(definition->home) || !is_path_fit(definition->region_directory) ||
             (definition->mode.given && (definition->mode.value < 0 || definition->mode.value > 0777)) ||
-            (linger->given && (linger->value < 0 || linger->value > broker->settings.limits.linger_usec)) ||
-            (key->given && (key->value < 1 || key->value > last_key)) ||
+            (linger->given && linger->value < 0) || (key->given && (key->value < 1 || key->value > last_key)) ||
             (definition->schema && strlen(definition->schema) > NAME_MAX_BYTES) ||
             (is_private && definition->lifetime == LIFETIME_PERSISTENT) ||
             (definition->hugetlb.value && !is_fit_for_hugetlb(definition->backing)))
                 return definition_refuse(&request->refusal, "definition");
-        return check_specs(broker, request, definition);
+        if (linger->given)
+                r = quota_check("lingerUSec", 0, linger->value, broker->settings.limits.linger_usec, &request->refusal);
+        return r == 0 ? check_specs(broker, request, definition) : r;
 }
 
 int definition_check_region(struct broker *broker, struct request *request, const struct environment *environment,

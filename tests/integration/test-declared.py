@@ -189,7 +189,9 @@ class Rights(Declared):
         self.declare("db-a", *owner, "[region data]", "size=4K")
         self.declare("homeless", *owner, f"home={home}", "[region data]", "size=4K")
         self.declare("fine", *owner, "[region data]", "size=4K")
-        with self.running() as broker:
+        self.declare("linger", *owner, "lifetime=attached", "linger=2s", "[region data]", "size=4K")
+        self.declare("keys", *owner, "backing=sysv", "shm-key=0x7fffffff", *DATA[:1], "size=4K", "[region b]", "size=4K")
+        with self.running("--limit", "lingerUSec=1s") as broker:
             peer = self.peer()
             self.assertEqual(self.opens(peer, "large"), QUOTA_EXCEEDED)
             reply = peer.ask("Open", environment="db-a")
@@ -197,7 +199,9 @@ class Rights(Declared):
             self.assertEqual(reply["parameters"]["name"], "db-a")
             self.assertEqual(self.opens(peer, "homeless"), NAME_NOT_ALLOWED)
             self.assertIsNotNone(self.find("fine", peer))
-        for name, why in (("large", "its owner's limit bytesPerUser is 8192, of which 4096 are used, and it takes 16384"),
+        for name, why in (("keys", "its System V keys go past the last there is"),
+                          ("linger", "its owner's limit lingerUSec is 1000000, of which 0 are used, and it takes 2000000"),
+                          ("large", "its owner's limit bytesPerUser is 8192, of which 4096 are used, and it takes 16384"),
                           ("db-a", f"names that begin with 'db-' are reserved for user {BOB}"),
                           ("homeless", "the broker's configuration allows homes and region directories elsewhere only")):
             self.assertIn(f"environment {name}, declared in {self.declared}/{name}.conf, is not made: {why}", broker.said)

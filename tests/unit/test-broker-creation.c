@@ -156,11 +156,13 @@ START_TEST(lingering_has_a_limit)
 {
         room.settings.limits.linger_usec = 1000;
         sheep.linger_usec = (struct opt_int){ true, 1001 };
-        check_parameter();
+        ck_assert_int_eq(try(), REFUSED_QUOTA);
+        ck_assert_str_eq(a.request.refusal.name, "lingerUSec");
+        ck_assert_int_eq(a.request.refusal.maximum, 1000);
         sheep.linger_usec.value = -1;
         check_parameter();
         sheep.linger_usec.value = INT64_MAX;
-        check_parameter();
+        ck_assert_int_eq(try(), REFUSED_QUOTA);
         sheep.linger_usec.value = 0;
         check_taken();
 }
