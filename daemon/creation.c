@@ -209,11 +209,20 @@ static int open_named_directory(struct broker *broker, struct request *request, 
         return refuse(&request->refusal, REFUSED_NAME);
 }
 
+int creation_refuse_taken(struct request *request, struct environment *environment, const char *called)
+{
+        request->refusal.name = called;
+        if (policy_may_see(request->peer, environment))
+                request->refusal.environment = environment;
+        return refuse(&request->refusal, REFUSED_ENVIRONMENT_EXISTS);
+}
+
 /* The home, and where file regions go. */
 static int open_directories(struct broker *broker, struct request *request, const struct definition *definition,
                             struct environment *environment, int *ret_home)
 {
         bool files = has_files(definition, environment->backing);
+        struct environment *other;
         int r;
 
         if (definition->home) {
@@ -223,10 +232,9 @@ static int open_directories(struct broker *broker, struct request *request, cons
                 r = directory_identify(*ret_home, &environment->home_id);
                 if (r < 0)
                         return refuse_resource(&request->refusal, "statx", r);
-                if (registry_find_home(&broker->registry, environment->home)) {
-                        request->refusal.environment = registry_find_home(&broker->registry, environment->home);
-                        return refuse(&request->refusal, REFUSED_ENVIRONMENT_EXISTS);
-                }
+                other = registry_find_home(&broker->registry, environment->home);
+                if (other)
+                        return creation_refuse_taken(request, other, definition->home);
         }
         if (definition->region_directory)
                 return open_named_directory(broker, request, definition->region_directory, &environment->directory,

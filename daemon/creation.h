@@ -26,6 +26,10 @@ int creation_renew_reference(struct broker *broker, struct environment *environm
 /* Where a broker begins to look for free System V keys; another for each instance, to keep out of each other's way. */
 int32_t creation_first_key(uint64_t instance);
 
+/* Its name or home, as the caller called it, is taken: REFUSED_ENVIRONMENT_EXISTS, which tells what else it is called to those
+ * alone who may see it. */
+int creation_refuse_taken(struct request *request, struct environment *environment, const char *called);
+
 /* Makes one more region, not yet part of the environment. */
 int creation_make_region(struct broker *broker, struct request *request, struct environment *environment,
                          const struct spec *spec, struct region **ret);

@@ -331,10 +331,8 @@ int broker_open(struct broker *broker, struct request *request, const struct ope
                 return r;
         resumed = environment && resuming_join(request->peer, environment);
         if (environment && args->create == CREATE_ALWAYS && !resumed) {
-                if (!is_abandoned(environment) || !policy_may_remove(request->peer, environment)) {
-                        request->refusal.environment = environment;
-                        return refuse(&request->refusal, REFUSED_ENVIRONMENT_EXISTS);
-                }
+                if (!is_abandoned(environment) || !policy_may_remove(request->peer, environment))
+                        return creation_refuse_taken(request, environment, args->environment);
                 lifecycle_retire(broker, environment, "attached, and its name was given to a new one");
                 environment = NULL;
         }

@@ -256,8 +256,8 @@ class Puppet:
             self.kill()
 
 
-def perform(theirs, path):
-    actor = Actor(path)
+def perform(theirs, path, kind=Actor):
+    actor = kind(path)
     for line in theirs.makefile():
         what, parameters = json.loads(line)
         try:
