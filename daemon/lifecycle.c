@@ -121,11 +121,13 @@ void lifecycle_let_go(struct broker *broker, struct attachment *attachment, bool
 /* What the death of a writer means: its writes may be half done. */
 static void note_torn(struct broker *broker, struct environment *environment)
 {
-        if (environment->state == STATE_READY)
+        if (environment->state == STATE_READY) {
                 set_dirty(broker, environment, "a process died while attached for writing");
-        else if (environment->state == STATE_RECOVERING)
+                return;
+        }
+        if (environment->state == STATE_RECOVERING)
                 environment->died_again = true;
-        change_touch(&environment->change);
+        lifecycle_show(broker, environment);
 }
 
 static void note_leave(struct broker *broker, const struct member *member, bool died)
@@ -149,10 +151,8 @@ void lifecycle_leave(struct broker *broker, struct member *member, bool died)
         while (!LIST_EMPTY(&member->attachments))
                 lifecycle_let_go(broker, LIST_FIRST(&member->attachments), false);
         member_leave(member);
-        if (died) {
-                environment->deaths++;
-                lifecycle_show(broker, environment);
-        }
+        environment->deaths += died;
+        /* it is written down together with what follows from it */
         if (was_initializer) {
                 lifecycle_retire(broker, environment, "its initializer left before it was ready");
                 return;
@@ -161,6 +161,8 @@ void lifecycle_leave(struct broker *broker, struct member *member, bool died)
                 set_dirty(broker, environment, "its recoverer left before it was ready");
         else if (torn)
                 note_torn(broker, environment);
+        else if (died)
+                lifecycle_show(broker, environment);
         if (environment->n_members == 0)
                 waiting_wake_removers(broker, environment);
         if (was_recoverer && environment->n_members == 0)
