@@ -348,6 +348,7 @@ static void free_unsettled(struct environment *environment)
                 environment_remove_region(environment, region);
                 region_free(region);
         }
+        environment->directory = close_fd(environment->directory);
         environment_free(environment);
 }
 

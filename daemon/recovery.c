@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Which members had a part to play, in the order of their environments. */
 struct parts {
@@ -117,9 +118,12 @@ static int find_control(struct broker *broker, struct environment *environment)
         r = creation_control_path(broker, environment, &path);
         if (r < 0)
                 return r;
-        environment->control = control_find(path);
-        if (!environment->control)
+        environment->control = path ? control_find(path) : NULL;
+        if (!environment->control) {
+                if (path)
+                        unlink(path); /* half made, by one who was killed in that */
                 environment->control = control_new(path, &operation, &error);
+        }
         return environment->control ? 0 : -error;
 }
 
