@@ -6,6 +6,7 @@ what happened meanwhile.
 """
 
 import ctypes
+import glob
 import os
 import resource
 import signal
@@ -176,6 +177,16 @@ class Restart(WithBroker):
         self.assertEqual((page.state, page.generation), (READY, 1))
         holder.kill()
         page.wait(DIRTY)
+
+    def test_a_page_that_was_half_made_is_made_anew(self):
+        self.ready("sysv")
+
+        def spoil():
+            for path in glob.glob(os.path.join(self.folder.name, "run/control.*")):
+                os.truncate(path, 0)
+
+        self.restart(meanwhile=spoil)
+        self.assertEqual(self.page().state, READY)
 
     def test_memory_without_a_name_goes_and_its_environment_says_why(self):
         holder = self.ready("memfd", lifetime="persistent")
