@@ -111,11 +111,11 @@ static void undo_file(struct memory_trace *trace, const char *directory_path)
                 memory_release(memory);
 }
 
-static bool has_environment(struct broker *broker, uint64_t id)
+static const struct environment *find_environment(struct broker *broker, uint64_t id)
 {
         const struct environment *environment = registry_after(&broker->registry, id - 1);
 
-        return environment && environment->id == id;
+        return environment && environment->id == id ? environment : NULL;
 }
 
 static void clear_reference(struct broker *broker, uint64_t environment, const char *home)
@@ -153,7 +153,7 @@ void leftovers_undo(struct broker *broker, struct reading *reading)
                 take_trace(reading, &trace);
         path = trace.path;
         directory_path = record_take_text(reading);
-        if (!is_version || !record_is_read(reading) || is_known(broker, id) || has_environment(broker, id))
+        if (!is_version || !record_is_read(reading) || is_known(broker, id) || find_environment(broker, id))
                 return;
         if (trace.backing == BACKING_SYSV)
                 undo_segment(&trace);
@@ -195,6 +195,16 @@ static void remove_directory(int parent, const char *name)
         unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+/* A page of an environment, memory of a region, or the directory of an environment that says that it has one. */
+static bool is_in_use(struct broker *broker, const char *prefix, uint64_t id)
+{
+        const struct environment *environment = find_environment(broker, id);
+
+        if (strcmp(prefix, "region-broker") == 0)
+                return is_known(broker, id);
+        return environment && (strcmp(prefix, "control") == 0 || environment->own_directory);
+}
+
 static void clear_directory(struct broker *broker, const char *path, const char *prefix)
 {
         owned(closedirp) DIR *directory = path ? opendir(path) : NULL;
@@ -204,7 +214,7 @@ static void clear_directory(struct broker *broker, const char *path, const char 
         while (directory && (entry = readdir(directory))) {
                 if (!is_ours(broker, entry->d_name, prefix, &id))
                         continue;
-                if (strcmp(prefix, "region-broker") == 0 ? is_known(broker, id) : has_environment(broker, id))
+                if (is_in_use(broker, prefix, id))
                         continue;
                 log_info("removed %s/%s, which a broker before left half made", path, entry->d_name);
                 if (strcmp(prefix, "environment") == 0)

@@ -441,6 +441,10 @@ class Beginnings(Scenario):
         self.ready(self.a, "lingers")
 
     @step()
+    def a_file_is_added_that_needs_a_directory(self):
+        self.add(self.a, "lingers", name="y", size=PAGE, backing="file")
+
+    @step()
     def it_is_left_and_goes_in_time(self):
         self.leave(self.a, "lingers")
         self.until_gone("lingers")
