@@ -159,12 +159,12 @@ static int64_t die_known(void *data)
         pid_t pid = begin_one(have_own, ++*number);
 
         snprintf(wanted, sizeof(wanted), "\"victim%d\"", *number);
-        before = now_nsec();
+        before = begin_nsec();
         kill(pid, SIGKILL);
         do
                 wire_take(watch, &reply);
         while (!strstr(reply.text, "\"kind\":\"reclaimed\"") || !strstr(reply.text, wanted));
-        before = now_nsec() - before;
+        before = since_nsec(before);
         waitpid(pid, NULL, 0);
         return before;
 }
@@ -178,11 +178,11 @@ static int64_t die_unknown(void *data)
 
         (void)data;
         epoll_ctl(epoll, EPOLL_CTL_ADD, pidfd, &event);
-        before = now_nsec();
+        before = begin_nsec();
         kill(pid, SIGKILL);
         while (epoll_wait(epoll, &event, 1, -1) != 1)
                 ;
-        before = now_nsec() - before;
+        before = since_nsec(before);
         waitpid(pid, NULL, 0);
         close(pidfd);
         close(epoll);
@@ -218,36 +218,36 @@ static void reap(int n)
 static void kill_unknown(int n)
 {
         pid_t group = begin_many(have_unknown, n);
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
 
         kill(-group, SIGKILL);
         reap(n);
-        tell("mass_death.kernel", (double)(now_nsec() - before));
+        tell("mass_death.kernel", (double)(since_nsec(before)));
 }
 
 /* The living one attaches and detaches, and asks for numbers, and times each. */
 static void kill_known(int peer, pid_t group, int n, long long sessions)
 {
-        int64_t *waits = calloc(1000000, sizeof(*waits)), before, start = now_nsec();
+        int64_t *waits = calloc(1000000, sizeof(*waits)), before, start = begin_nsec();
         size_t n_waits = 0;
         long long left;
 
         kill(-group, SIGKILL);
         do {
-                before = now_nsec();
+                before = begin_nsec();
                 wire_call(peer, &reply,
                           "{'method':'org.regionbroker.Attach','parameters':{'environment':'living','region':'r'}}");
-                waits[n_waits++] = now_nsec() - before;
-                before = now_nsec();
+                waits[n_waits++] = since_nsec(before);
+                before = begin_nsec();
                 wire_call(peer, &reply,
                           "{'method':'org.regionbroker.Detach','parameters':{'environment':'living','region':'r'}}");
-                waits[n_waits++] = now_nsec() - before;
-                before = now_nsec();
+                waits[n_waits++] = since_nsec(before);
+                before = begin_nsec();
                 wire_call(peer, &reply, "{'method':'org.regionbroker.GetStatistics'}");
-                waits[n_waits++] = now_nsec() - before;
+                waits[n_waits++] = since_nsec(before);
                 left = wire_number(&reply, "sessions");
         } while (left > sessions && n_waits < 999997);
-        tell("mass_death", (double)(now_nsec() - start));
+        tell("mass_death", (double)(since_nsec(start)));
         tell_samples("mass_death.wait", waits, n_waits);
         tell("mass_death.wait.max", (double)waits[n_waits - 1]);
         free(waits);

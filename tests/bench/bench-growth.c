@@ -58,11 +58,11 @@ struct site {
 static int64_t work(void *data)
 {
         const struct site *site = data;
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
 
         for (const char *const *call = site->calls; *call; call++)
                 wire_call(site->peer, &reply, "%s", *call);
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 static void make(int peer, const char *name, int n)

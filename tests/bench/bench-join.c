@@ -1,7 +1,7 @@
 /* A fresh process: how long it takes to connect, open an environment of five regions and map them; or to exchange the same
  * with the limit server. It prints the nanoseconds.
  *
- * usage: bench-join broker|limit SOCKET CPU */
+ * usage: bench-join broker|limit SOCKET CPU SERVER-CPU */
 
 #include "client/libregion.h"
 #include "tests/bench/samples.h"
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { REGION_BYTES = 64 * 1024 };
 
@@ -27,7 +28,7 @@ static void check(enum region_result r)
 static int64_t join(const char *socket)
 {
         const struct region_env_options options = {};
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         const struct region_env_info *info;
         struct region_broker *broker;
         struct region_env *env;
@@ -40,7 +41,7 @@ static int64_t join(const char *socket)
                 check(region_map(region_env_find(env, info->regions[i]->name), NULL, &memory));
                 touch(memory);
         }
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 /* The call and the answer are those of open5. */
@@ -48,7 +49,7 @@ static int64_t join_limit(const char *socket)
 {
         static const char call[] = "0 a call as long as that of the library                              ";
         static struct wire_reply reply;
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         void *memory;
 
         wire_ask(wire_connect(socket), call, sizeof(call), &reply);
@@ -58,13 +59,19 @@ static int64_t join_limit(const char *socket)
                         die("mmap: %m");
                 touch(memory);
         }
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 int main(int argc, char **argv)
 {
-        if (argc != 4)
-                die("usage: bench-join broker|limit SOCKET CPU");
+        if (argc != 5)
+                die("usage: bench-join broker|limit SOCKET CPU SERVER-CPU");
+        if (strcmp(argv[3], argv[4]) == 0) {
+                int peer = wire_connect(argv[2]);
+
+                follow_process(find_peer(peer));
+                close(peer);
+        }
         pin(atoi(argv[3]));
         tell("join5", (double)(strcmp(argv[1], "limit") == 0 ? join_limit(argv[2]) : join(argv[2])));
         return 0;

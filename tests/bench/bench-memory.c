@@ -46,14 +46,14 @@ static struct region_env *open_large(enum region_create create, char **ret_memor
 
 static int64_t touch_made(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         struct region_env *env;
         char *memory;
 
         (void)data;
         env = open_large(REGION_CREATE_ALWAYS, &memory);
         touch_all(memory);
-        before = now_nsec() - before;
+        before = since_nsec(before);
         region_env_close(env);
         return before;
 }
@@ -72,11 +72,11 @@ static int64_t touch_joined(void *data)
         touch_all(memory);
         check(region_env_ready(env));
         check(region_broker_connect(region_broker_socket(broker), &other));
-        before = now_nsec();
+        before = begin_nsec();
         check(region_env_open(other, "large", &options, &joined));
         check(region_map(region_env_find(joined, "large"), NULL, &mapped));
         touch_all(mapped);
-        before = now_nsec() - before;
+        before = since_nsec(before);
         region_broker_close(other);
         region_env_close(env);
         return before;
@@ -103,13 +103,13 @@ static int make_raw(void)
 
 static int64_t touch_raw(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         int fd = make_raw();
         char *memory = map_raw(fd);
 
         (void)data;
         touch_all(memory);
-        before = now_nsec() - before;
+        before = since_nsec(before);
         munmap(memory, BYTES);
         close(fd);
         return before;
@@ -123,10 +123,10 @@ static int64_t touch_raw_again(void *data)
 
         (void)data;
         touch_all(memory);
-        before = now_nsec();
+        before = begin_nsec();
         again = map_raw(fd);
         touch_all(again);
-        before = now_nsec() - before;
+        before = since_nsec(before);
         munmap(again, BYTES);
         munmap(memory, BYTES);
         close(fd);
@@ -147,18 +147,18 @@ static int64_t per_one(int64_t spent, int64_t n)
 
 static int64_t look_at_state(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
 
         (void)data;
         for (int i = 0; i < LOOKS; i++)
                 if (region_env_state(small) != REGION_STATE_READY)
                         die("it is not well");
-        return per_one(now_nsec() - before, LOOKS);
+        return per_one(begin_nsec() - before, LOOKS);
 }
 
 static int64_t look_at_health(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         struct region_health health;
 
         (void)data;
@@ -167,28 +167,28 @@ static int64_t look_at_health(void *data)
                 if (health.state != REGION_STATE_READY)
                         die("it is not well");
         }
-        return per_one(now_nsec() - before, LOOKS);
+        return per_one(begin_nsec() - before, LOOKS);
 }
 
 static int64_t lock_ours(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
 
         (void)data;
         for (int i = 0; i < LOCKS; i++)
                 if (region_mutex_lock(mutex) != REGION_OK || region_mutex_unlock(mutex) != REGION_OK)
                         die("a mutex: %s", region_error_message());
-        return per_one(now_nsec() - before, LOCKS);
+        return per_one(begin_nsec() - before, LOCKS);
 }
 
 static int64_t lock_pthread(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
 
         for (int i = 0; i < LOCKS; i++)
                 if (pthread_mutex_lock(data) != 0 || pthread_mutex_unlock(data) != 0)
                         die("a mutex");
-        return per_one(now_nsec() - before, LOCKS);
+        return per_one(begin_nsec() - before, LOCKS);
 }
 
 static void make_small(void)

@@ -36,6 +36,7 @@ static struct region_env *without_regions; /* of the same environment, in a sess
 static int limit;                          /* a connection to the limit server */
 static struct wire_reply reply;
 static size_t call_sizes[N_ANSWERS];
+static pid_t broker_pid;
 
 static void check(enum region_result r)
 {
@@ -66,7 +67,7 @@ static void make_environment(struct region_broker *holder, const char *name, siz
 static int64_t open5(void *data)
 {
         const struct region_env_options options = {};
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         struct region_env *env;
         void *memory;
 
@@ -76,14 +77,14 @@ static int64_t open5(void *data)
                 check(region_map(region_env_find(env, names[i]), NULL, &memory));
                 touch(memory);
         }
-        before = now_nsec() - before;
+        before = since_nsec(before);
         region_env_close(env);
         return before;
 }
 
 static int64_t attach1(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         struct region *region;
         void *memory;
 
@@ -91,7 +92,7 @@ static int64_t attach1(void *data)
         check(region_env_attach(without_regions, "r0", REGION_WRITE, &region));
         check(region_map(region, NULL, &memory));
         touch(memory);
-        before = now_nsec() - before;
+        before = since_nsec(before);
         check(region_detach(region));
         return before;
 }
@@ -112,7 +113,7 @@ static void ask_limit(int which)
 /* Regions are mapped for writing and touched, a control page is mapped for reading and looked at. */
 static int64_t map_at_limit(int which, size_t n_written)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         void *maps[WIRE_FDS_MAX];
         size_t n;
 
@@ -130,7 +131,7 @@ static int64_t map_at_limit(int which, size_t n_written)
                 else
                         (void)*(volatile char *)maps[i];
         }
-        before = now_nsec() - before;
+        before = since_nsec(before);
         for (size_t i = 0; i < n; i++)
                 munmap(maps[i], REGION_BYTES);
         wire_close_fds(&reply);
@@ -151,11 +152,11 @@ static int64_t attach1_limit(void *data)
 
 static int64_t round_trip_limit(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
 
         (void)data;
         ask_limit(ANSWER_NOTHING);
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 /* --- in a fresh process ------------------------------------------------------------------------------------------ */
@@ -177,12 +178,12 @@ static int64_t join5(void *data)
 }
 
 static void run_join(const char *program, const char *broker_socket, const char *limit_socket, const char *cpu,
-                     unsigned rounds)
+                     const char *limit_cpu, unsigned rounds)
 {
         static struct newcomer ours, theirs;
 
-        snprintf(ours.command, sizeof(ours.command), "%s broker %s %s", program, broker_socket, cpu);
-        snprintf(theirs.command, sizeof(theirs.command), "%s limit %s %s", program, limit_socket, cpu);
+        snprintf(ours.command, sizeof(ours.command), "%s broker %s %s %s", program, broker_socket, cpu, limit_cpu);
+        snprintf(theirs.command, sizeof(theirs.command), "%s limit %s %s %s", program, limit_socket, cpu, limit_cpu);
         race(
                 (struct contender[]){
                         { .key = "join5", .run = join5, .data = &ours },
@@ -203,7 +204,7 @@ static int64_t create(void *data)
                 .regions = &spec,
                 .n_regions = 1,
         };
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         struct region_env *env;
         void *memory;
 
@@ -211,7 +212,7 @@ static int64_t create(void *data)
         check(region_map(region_env_find(env, "r"), NULL, &memory));
         touch(memory);
         region_env_close(env);
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 static void use(int fd, int64_t *since)
@@ -226,12 +227,12 @@ static void use(int fd, int64_t *since)
         touch(memory);
         munmap(memory, PAGE);
         close(fd);
-        *since = now_nsec() - *since;
+        *since = since_nsec(*since);
 }
 
 static int64_t raw_memfd(void *data)
 {
-        int64_t time = now_nsec();
+        int64_t time = begin_nsec();
 
         (void)data;
         use(memfd_create("raw", MFD_CLOEXEC), &time);
@@ -240,7 +241,7 @@ static int64_t raw_memfd(void *data)
 
 static int64_t raw_posix(void *data)
 {
-        int64_t time = now_nsec();
+        int64_t time = begin_nsec();
         int fd = shm_open("/region-broker-bench", O_RDWR | O_CREAT | O_EXCL, 0600);
 
         (void)data;
@@ -252,7 +253,7 @@ static int64_t raw_posix(void *data)
 static int64_t raw_file(void *data)
 {
         static char path[] = "region-broker-bench.file";
-        int64_t time = now_nsec();
+        int64_t time = begin_nsec();
         int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
         (void)data;
@@ -263,7 +264,7 @@ static int64_t raw_file(void *data)
 
 static int64_t raw_sysv(void *data)
 {
-        int64_t time = now_nsec();
+        int64_t time = begin_nsec();
         int id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
         void *memory = shmat(id, NULL, 0);
 
@@ -273,7 +274,7 @@ static int64_t raw_sysv(void *data)
         touch(memory);
         shmdt(memory);
         shmctl(id, IPC_RMID, NULL);
-        return now_nsec() - time;
+        return since_nsec(time);
 }
 
 /* --- many at once ------------------------------------------------------------------------------------------------ */
@@ -304,14 +305,14 @@ static void take_replies(int peer, size_t wanted)
 static int64_t throughput(void *data)
 {
         struct crowd *crowd = data;
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
 
         for (size_t i = 0; i < crowd->n; i++)
                 if (send(crowd->peers[i], crowd->calls, crowd->size, MSG_NOSIGNAL) != (ssize_t)crowd->size)
                         die("cannot send: %m");
         for (size_t i = 0; i < crowd->n; i++)
                 take_replies(crowd->peers[i], crowd->n_each);
-        return (now_nsec() - before) / (int64_t)(crowd->n * crowd->n_each);
+        return (since_nsec(before)) / (int64_t)(crowd->n * crowd->n_each);
 }
 
 static void assemble(struct crowd *crowd, const char *socket, const char *call, size_t n, size_t peers, size_t each)
@@ -371,6 +372,7 @@ static void start_limit(const char *broker_socket, const char *limit_socket, int
         answers[ANSWER_DESCRIBE].n = measure(ANSWER_DESCRIBE, peer, CALL_DESCRIBE).n;
         answers[ANSWER_NOTHING].n = 16;
         call_sizes[ANSWER_NOTHING] = 64;
+        broker_pid = find_peer(peer);
         close(peer);
         limit_start(limit_socket, cpu, answers, N_ANSWERS);
         limit = wire_connect(limit_socket);
@@ -419,12 +421,16 @@ int main(int argc, char **argv)
         make_environment(holder, "five", REGIONS);
         make_environment(holder, "one", 1);
         start_limit(argv[1], argv[2], atoi(argv[4]));
+        if (strcmp(argv[3], argv[4]) == 0) {
+                follow_process(broker_pid);
+                follow_process(find_peer(limit));
+        }
         pin(atoi(argv[3]));
         check(region_broker_connect(argv[1], &broker));
         check(region_broker_connect(argv[1], &other));
         check(region_env_open(other, "five", &options, &without_regions));
         run_verbs(rounds);
-        run_join(argv[6], argv[1], argv[2], argv[3], rounds);
+        run_join(argv[6], argv[1], argv[2], argv[3], argv[4], rounds);
         run_throughput(argv[1], argv[2], rounds);
         return 0;
 }

@@ -366,7 +366,7 @@ class Bench:
         holder = start(["taskset", "-c", str(self.cpus[0]), "s6-fdholder-daemon", "-1", "-i",
                         os.path.join(directory, "rules"), socket], stdout=subprocess.PIPE)
         holder.stdout.readline()  # it listens
-        told = run("taskset", "-c", self.cpus[0], program("peer-s6"), socket, rounds)
+        told = run("taskset", "-c", self.cpus[0], program("peer-s6"), socket, holder.pid, rounds)
         holder.kill()
         holder.wait()
         self.beside("attach1", "s6-fdholder", told["attach.p50"], self.attach1)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 
 void die(const char *format, ...)
@@ -22,12 +23,63 @@ void die(const char *format, ...)
         exit(1);
 }
 
-int64_t now_nsec(void)
+static clockid_t followed[4];
+static size_t n_followed;
+static clockid_t own = CLOCK_MONOTONIC;
+
+static int64_t read_clock(clockid_t clock)
 {
         struct timespec now;
 
-        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (clock_gettime(clock, &now) < 0)
+                die("clock_gettime: %m");
         return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static int64_t read_followed(void)
+{
+        int64_t sum = 0;
+
+        for (size_t i = 0; i < n_followed; i++)
+                sum += read_clock(followed[i]);
+        return sum;
+}
+
+/* Our own clock is read last here and first below, so that reading the others does not count. */
+int64_t begin_nsec(void)
+{
+        int64_t others = read_followed();
+
+        return others + read_clock(own);
+}
+
+int64_t since_nsec(int64_t begin)
+{
+        int64_t ours = read_clock(own);
+
+        return ours + read_followed() - begin;
+}
+
+void count_cpu_time(void)
+{
+        own = CLOCK_PROCESS_CPUTIME_ID;
+}
+
+void follow_process(pid_t pid)
+{
+        count_cpu_time();
+        if (clock_getcpuclockid(pid, &followed[n_followed++]) != 0)
+                die("process %d has no clock", (int)pid);
+}
+
+pid_t find_peer(int socket)
+{
+        struct ucred credentials;
+        socklen_t size = sizeof(credentials);
+
+        if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+                die("SO_PEERCRED: %m");
+        return credentials.pid;
 }
 
 void pin(int cpu)

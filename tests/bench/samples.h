@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -12,7 +13,16 @@ extern "C" {
 
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
 
-int64_t now_nsec(void);
+/* What passes between the two in nanoseconds. */
+int64_t begin_nsec(void);
+int64_t since_nsec(int64_t begin);
+/* From now on that is not time, but what this process and those that are followed have had of a CPU. Where all share one,
+ * it is what the clock would say if nobody else was there. */
+void count_cpu_time(void);
+void follow_process(pid_t pid);
+/* The process at the other end of a socket. */
+pid_t find_peer(int socket);
+
 /* This process stays on that CPU; < 0: on any. */
 void pin(int cpu);
 

@@ -15,24 +15,24 @@ static const char name[] = "region-broker-bench-boost";
 
 static int64_t create(void *)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         {
                 ipc::managed_shared_memory segment(ipc::create_only, name, BYTES);
 
                 segment.construct<int>("first")(1);
         }
         ipc::shared_memory_object::remove(name);
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 static int64_t attach(void *)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         ipc::managed_shared_memory segment(ipc::open_only, name);
 
         if (!segment.find<int>("first").first)
                 die("it is not there");
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 int main(int argc, char **argv)
@@ -42,6 +42,7 @@ int main(int argc, char **argv)
 
         if (argc != 2)
                 die("usage: peer-boost ROUNDS");
+        count_cpu_time();
         ipc::shared_memory_object::remove(name);
         race(&creating, 1, static_cast<unsigned>(std::atoi(argv[1])), 20);
         {

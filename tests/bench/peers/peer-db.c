@@ -28,25 +28,25 @@ static DB_ENV *open_env(uint32_t flags)
 
 static int64_t join(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         DB_ENV *env = open_env(0);
 
         (void)data;
-        before = now_nsec() - before;
+        before = since_nsec(before);
         env->close(env, 0);
         return before;
 }
 
 static int64_t create(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         DB_ENV *env = open_env(DB_CREATE | FLAGS);
 
         (void)data;
         env->close(env, 0);
         if (db_env_create(&env, 0) != 0 || env->remove(env, ".", 0) != 0)
                 die("DB_ENV->remove");
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 int main(int argc, char **argv)
@@ -56,6 +56,7 @@ int main(int argc, char **argv)
 
         if (argc != 3)
                 die("usage: peer-db file|sysv ROUNDS");
+        count_cpu_time();
         kind = strcmp(argv[1], "sysv") == 0 ? DB_SYSTEM_MEM : 0;
         rounds = (unsigned)atoi(argv[2]);
         race(&(struct contender){ .key = "create", .run = create }, 1, rounds, 5);

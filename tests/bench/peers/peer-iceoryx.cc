@@ -10,12 +10,12 @@
 
 int main(int argc, char **argv)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
 
         if (argc < 2)
                 die("usage: peer-iceoryx NAME [wait]");
         iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, argv[1]));
-        tell("join", static_cast<double>(now_nsec() - before));
+        tell("join", static_cast<double>(since_nsec(before)));
         while (argc > 2)
                 pause();
         return 0;

@@ -13,7 +13,7 @@ static char name[] = "./nspr-bench";
 
 static int64_t create(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         PRSharedMemory *shm = PR_OpenSharedMemory(name, BYTES, PR_SHM_CREATE | PR_SHM_EXCL, 0600);
         void *memory = shm ? PR_AttachSharedMemory(shm, 0) : NULL;
 
@@ -24,12 +24,12 @@ static int64_t create(void *data)
         PR_DetachSharedMemory(shm, memory);
         PR_CloseSharedMemory(shm);
         PR_DeleteSharedMemory(name);
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 static int64_t attach(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         PRSharedMemory *shm = PR_OpenSharedMemory(name, BYTES, 0, 0600);
         void *memory = shm ? PR_AttachSharedMemory(shm, 0) : NULL;
 
@@ -37,7 +37,7 @@ static int64_t attach(void *data)
         if (!memory)
                 die("PR_OpenSharedMemory");
         *(volatile char *)memory = 1;
-        before = now_nsec() - before;
+        before = since_nsec(before);
         PR_DetachSharedMemory(shm, memory);
         PR_CloseSharedMemory(shm);
         return before;
@@ -50,6 +50,7 @@ int main(int argc, char **argv)
 
         if (argc != 2)
                 die("usage: peer-nspr ROUNDS");
+        count_cpu_time();
         rounds = (unsigned)atoi(argv[1]);
         race(&(struct contender){ .key = "create", .run = create }, 1, rounds, 20);
         holder = PR_OpenSharedMemory(name, BYTES, PR_SHM_CREATE | PR_SHM_EXCL, 0600);

@@ -13,7 +13,7 @@ static const char name[] = "region-broker-bench-qt";
 
 static int64_t create(void *)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         {
                 QSharedMemory memory(name);
 
@@ -21,18 +21,18 @@ static int64_t create(void *)
                         die("%s", qPrintable(memory.errorString()));
                 *static_cast<volatile char *>(memory.data()) = 1;
         }
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 static int64_t attach(void *)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         QSharedMemory memory(name);
 
         if (!memory.attach())
                 die("%s", qPrintable(memory.errorString()));
         *static_cast<volatile char *>(memory.data()) = 1;
-        return now_nsec() - before;
+        return since_nsec(before);
 }
 
 int main(int argc, char **argv)
@@ -42,6 +42,7 @@ int main(int argc, char **argv)
 
         if (argc != 2)
                 die("usage: peer-qt ROUNDS");
+        count_cpu_time();
         race(&creating, 1, static_cast<unsigned>(std::atoi(argv[1])), 20);
         QSharedMemory holder(name);
         if (!holder.create(BYTES))

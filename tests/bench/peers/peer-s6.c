@@ -1,6 +1,6 @@
 /* s6-fdholder: a descriptor is asked for over the session, mapped and touched.
  *
- * usage: peer-s6 SOCKET ROUNDS */
+ * usage: peer-s6 SOCKET PID ROUNDS */
 
 #include "tests/bench/samples.h"
 
@@ -13,11 +13,11 @@
 enum { BYTES = 65536 };
 
 static s6_fdholder_t holder = S6_FDHOLDER_ZERO;
-static tain stamp, deadline;
+static tain deadline;
 
 static int64_t attach(void *data)
 {
-        int64_t before = now_nsec();
+        int64_t before = begin_nsec();
         void *memory;
         int fd;
 
@@ -29,7 +29,7 @@ static int64_t attach(void *data)
         if (memory == MAP_FAILED)
                 die("s6_fdholder_retrieve: %m");
         *(volatile char *)memory = 1;
-        before = now_nsec() - before;
+        before = since_nsec(before);
         munmap(memory, BYTES);
         close(fd);
         return before;
@@ -40,11 +40,11 @@ int main(int argc, char **argv)
         int fd = memfd_create("memory", MFD_CLOEXEC);
         tain limit;
 
-        if (argc != 3)
-                die("usage: peer-s6 SOCKET ROUNDS");
+        if (argc != 4)
+                die("usage: peer-s6 SOCKET PID ROUNDS");
         if (fd < 0 || ftruncate(fd, BYTES) < 0)
                 die("memfd: %m");
-        (void)stamp;
+        follow_process(atoi(argv[2]));
         tain_now_set_stopwatch_g();
         tain_addsec_g(&deadline, 30);
         if (!s6_fdholder_start_g(&holder, argv[1], &deadline))
@@ -52,6 +52,6 @@ int main(int argc, char **argv)
         tain_addsec_g(&limit, 3600);
         if (!s6_fdholder_store_g(&holder, fd, "memory", &limit, &deadline))
                 die("s6_fdholder_store: %m");
-        race(&(struct contender){ .key = "attach", .run = attach }, 1, (unsigned)atoi(argv[2]), 20);
+        race(&(struct contender){ .key = "attach", .run = attach }, 1, (unsigned)atoi(argv[3]), 20);
         return 0;
 }
