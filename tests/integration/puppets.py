@@ -296,6 +296,7 @@ class Watch:
 
 class WithBroker(unittest.TestCase):
     options = ["--user"]
+    wrapper = []  # a program to run it in
 
     @classmethod
     def setUpClass(cls):
@@ -309,7 +310,7 @@ class WithBroker(unittest.TestCase):
     def start(cls):
         """Also again, in the same directories."""
         cls.broker = subprocess.Popen(
-            [BROKER, "--no-config", *cls.options, "--runtime-directory", os.path.join(cls.folder.name, "run"),
+            [*cls.wrapper, BROKER, "--no-config", *cls.options, "--runtime-directory", os.path.join(cls.folder.name, "run"),
              "--state-directory", os.path.join(cls.folder.name, "state"), "--listen", cls.socket],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "ASAN_OPTIONS": SANITIZER})
         for line in cls.broker.stderr:
