@@ -132,7 +132,7 @@ struct member *granting_find_member_by_id(struct broker *broker, struct request 
 
         resuming_join_by_id(broker, request->peer, id);
         LIST_FOREACH(member, &request->peer->members, in_peer) {
-                registry_write_id(&broker->registry, member->environment->id, own);
+                registry_write_id(&broker->registry, member->environment->id, &member->environment->given, own);
                 if (strcmp(own, id) == 0)
                         return member;
         }

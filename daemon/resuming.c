@@ -69,7 +69,7 @@ bool resuming_join_by_id(struct broker *broker, struct peer *peer, const char *i
         if (!peer->process->resumed)
                 return false;
         LIST_FOREACH(member, &peer->process->resumed->members, in_peer) {
-                registry_write_id(&broker->registry, member->environment->id, own);
+                registry_write_id(&broker->registry, member->environment->id, &member->environment->given, own);
                 if (strcmp(own, id) == 0)
                         return resuming_join(peer, member->environment);
         }

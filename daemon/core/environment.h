@@ -40,6 +40,7 @@ struct directory_id {
 struct environment {
         struct change change;
         uint64_t id; /* never used again */
+        struct given_id given;
         char *name;
         char *home; /* canonical; NULL without */
         struct directory_id home_id;

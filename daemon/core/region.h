@@ -12,6 +12,11 @@ struct environment;
 struct kept;
 struct memory;
 
+/* An id as a broker before this one gave it, which what it was given to keeps. Zero: ours, of the number that it has here. */
+struct given_id {
+        uint64_t instance, number;
+};
+
 /* Of the machine's memory: it is neither on a disk nor the client's own. */
 static inline bool backing_is_memory(enum backing backing)
 {
@@ -31,6 +36,7 @@ struct departed {
 /* One region: a run of bytes, where they live, and who was granted them. */
 struct region {
         uint64_t id; /* never used again */
+        struct given_id given;
         struct environment *environment;
         char *name;
         char *type;

@@ -62,18 +62,25 @@ void registry_deinit(struct registry *registry)
         changes_deinit(&registry->changes);
 }
 
-void registry_write_id(const struct registry *registry, uint64_t id, char ret[REGISTRY_ID_SIZE])
+struct given_id registry_given_id(const struct registry *registry, uint64_t id, const struct given_id *given)
+{
+        return given->instance ? *given : (struct given_id){ registry->instance, id };
+}
+
+void registry_write_id(const struct registry *registry, uint64_t id, const struct given_id *given,
+                       char ret[REGISTRY_ID_SIZE])
 {
         static const char hex[] = "0123456789abcdef";
         char digits[20], *first = digits + sizeof(digits);
+        struct given_id is = registry_given_id(registry, id, given);
 
         /* every answer has some, and printf() is slow */
         for (int shift = 60; shift >= 0; shift -= 4)
-                *ret++ = hex[registry->instance >> shift & 15];
+                *ret++ = hex[is.instance >> shift & 15];
         *ret++ = '-';
         do
-                *--first = (char)('0' + id % 10);
-        while (id /= 10);
+                *--first = (char)('0' + is.number % 10);
+        while (is.number /= 10);
         ret = mempcpy(ret, first, (size_t)(digits + sizeof(digits) - first));
         *ret = '\0';
 }
@@ -104,6 +111,22 @@ struct environment *registry_after(struct registry *registry, uint64_t id)
         struct environment key = { .id = id + 1 };
 
         return RB_NFIND(environments_by_id, &registry->environments, &key);
+}
+
+struct environment *registry_find_given(struct registry *registry, const struct given_id *given)
+{
+        struct environment *environment = registry_after(registry, given->number - 1);
+
+        if (given->instance == registry->instance && environment && environment->id == given->number &&
+            environment->given.instance == 0)
+                return environment;
+        RB_FOREACH(environment, environments_by_id, &registry->environments) {
+                const struct given_id has = registry_given_id(registry, environment->id, &environment->given);
+
+                if (has.instance == given->instance && has.number == given->number)
+                        return environment;
+        }
+        return NULL;
 }
 
 /* By this sign. */

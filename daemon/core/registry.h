@@ -35,9 +35,12 @@ struct registry {
 void registry_init(struct registry *registry, uint64_t instance);
 void registry_deinit(struct registry *registry); /* nothing is in it any more */
 
-/* An id as the contract has it: a text that no other broker gives either. */
+/* Which it is for all brokers, whoever gave it: `given`, or else `id` as ours. */
+struct given_id registry_given_id(const struct registry *registry, uint64_t id, const struct given_id *given);
+/* The same as the contract has it: a text that no other broker gives either. */
 enum { REGISTRY_ID_SIZE = 40 };
-void registry_write_id(const struct registry *registry, uint64_t id, char ret[REGISTRY_ID_SIZE]);
+void registry_write_id(const struct registry *registry, uint64_t id, const struct given_id *given,
+                       char ret[REGISTRY_ID_SIZE]);
 
 /* An id that was never given. */
 uint64_t registry_next_id(struct registry *registry);
@@ -47,6 +50,9 @@ struct environment *registry_find(struct registry *registry, const char *name);
 struct environment *registry_find_home(struct registry *registry, const char *home);
 /* The first whose id is greater; NULL after the last. Retired ones are among them. */
 struct environment *registry_after(struct registry *registry, uint64_t id);
+
+/* The one that has this id for all brokers; asks each of them. NULL where there is none. */
+struct environment *registry_find_given(struct registry *registry, const struct given_id *given);
 
 /* Adds one with its regions, charged to its account, and gives it its name; cannot fail. */
 void registry_add(struct registry *registry, struct environment *environment);

@@ -20,11 +20,12 @@ static struct opt_int given(int64_t value)
         return (struct opt_int){ .given = true, .value = value };
 }
 
-static const char *report_id(struct arena *arena, const struct broker *broker, uint64_t id)
+static const char *report_id(struct arena *arena, const struct broker *broker, uint64_t id,
+                             const struct given_id *given)
 {
         char text[REGISTRY_ID_SIZE];
 
-        registry_write_id(&broker->registry, id, text);
+        registry_write_id(&broker->registry, id, given, text);
         return arena_strdup(arena, text);
 }
 
@@ -34,7 +35,7 @@ static int fill_region(struct arena *arena, const struct broker *broker, const s
         int64_t used;
 
         *view = (struct region_view){
-                .id = report_id(arena, broker, region->id),
+                .id = report_id(arena, broker, region->id, &region->given),
                 .name = region->name,
                 .number = region->number,
                 .type = region->type,
@@ -93,7 +94,7 @@ struct environment_view *report_environment(struct arena *arena, const struct br
         if (!view)
                 return NULL;
         *view = (struct environment_view){
-                .id = report_id(arena, broker, environment->id),
+                .id = report_id(arena, broker, environment->id, &environment->given),
                 .name = environment->name,
                 .generation = (int64_t)environment->generation,
                 .state = environment->state,
