@@ -2,6 +2,7 @@
  * mapped in it already, and until now only the proof knew of that. */
 
 #include "daemon/core/policy.h"
+#include "daemon/describing.h"
 #include "daemon/events.h"
 #include "daemon/granting.h"
 #include "daemon/reclaim.h"
@@ -105,7 +106,9 @@ int broker_adopt(struct broker *broker, struct request *request, const struct ad
                               environment->state == STATE_INITIALIZING ? REFUSED_NOT_READY : REFUSED_BUSY);
         }
         if (!member_find(request->peer, environment)) {
-                r = adopt(broker, request, environment, access, &args->regions);
+                r = describing_grant(broker, &request->refusal, environment, access);
+                if (r == 0)
+                        r = adopt(broker, request, environment, access, &args->regions);
                 if (r != 0)
                         return r;
         }

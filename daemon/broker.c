@@ -4,8 +4,10 @@
 #include "daemon/broker.h"
 
 #include "daemon/creation.h"
+#include "daemon/describing.h"
 #include "daemon/host/memory.h"
 #include "daemon/lifecycle.h"
+#include "daemon/places.h"
 #include "daemon/reclaim.h"
 #include "daemon/recovery.h"
 #include "daemon/resuming.h"
@@ -65,11 +67,16 @@ void broker_configure(struct broker *broker, const struct limits *limits, const 
 
 int broker_recover(struct broker *broker)
 {
-        return broker->ledger.store ? recovery_run(broker) : 0;
+        int r = broker->ledger.store ? recovery_run(broker) : 0;
+
+        if (r == 0)
+                places_look_at_all(broker);
+        return r;
 }
 
 void broker_stop(struct broker *broker, bool keep)
 {
+        describing_settle(broker);
         broker->stopping = true;
         broker->keeps = keep && broker->ledger.store;
         if (!broker->keeps)

@@ -49,6 +49,8 @@ struct broker {
         int64_t now;            /* CLOCK_MONOTONIC, of this turn of the loop */
         int64_t realtime;       /* CLOCK_REALTIME, likewise */
         int64_t started_usec;   /* realtime */
+        bool held_back;         /* some of what lies in the places that we know of cannot be taken in yet */
+        char why[512];          /* the sentence of a refusal that had to be put together */
         bool stopping;          /* sessions end because we do: that nothing follows from */
         bool keeps;             /* and another broker goes on with what there is */
         int keeper_failure;     /* of the latest that was to be kept, -errno; 0: none */

@@ -5,6 +5,7 @@
 
 #include "daemon/core/policy.h"
 #include "daemon/definition.h"
+#include "daemon/describing.h"
 #include "daemon/host/control.h"
 #include "daemon/host/directory.h"
 #include "daemon/host/memory.h"
@@ -88,6 +89,9 @@ static int name_all(struct broker *broker, struct request *request, struct envir
         if (environment->directory < 0)
                 return 0;
         ledger_intend(broker, environment, NULL);
+        r = describing_begin(broker, &request->refusal, environment);
+        if (r != 0)
+                return r;
         TAILQ_FOREACH(region, &environment->regions, in_environment) {
                 r = making_name(request, region);
                 if (r != 0)
@@ -402,7 +406,9 @@ int creation_make_region(struct broker *broker, struct request *request, struct 
                 r = make_one_memory(broker, request, environment, region);
         if (r == 0 && region->backing == BACKING_FILE) {
                 ledger_intend(broker, environment, region);
-                r = making_name(request, region);
+                r = describing_change(broker, &request->refusal, environment, region);
+                if (r == 0)
+                        r = making_name(request, region);
         }
         if (r != 0) {
                 memory_release(take_ptr(region->memory));
@@ -447,6 +453,7 @@ void creation_undo(struct broker *broker, struct environment *environment)
                 return;
         environment->reference = reference_remove(environment->reference);
         unmake_memory(broker, environment);
+        describing_remove(broker, environment);
         while ((region = TAILQ_FIRST(&environment->regions))) {
                 environment_remove_region(environment, region);
                 region_free(region);
@@ -460,11 +467,12 @@ void creation_undo(struct broker *broker, struct environment *environment)
         broker_release_process(broker, creator);
 }
 
-void creation_let_be(struct environment *environment)
+void creation_let_be(struct broker *broker, struct environment *environment)
 {
         struct region *region;
 
         environment->reference = reference_forget(environment->reference);
+        describing_forget(broker, environment);
         TAILQ_FOREACH(region, &environment->regions, in_environment) {
                 memory_forget(region->memory);
                 region->memory = NULL;

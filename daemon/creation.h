@@ -12,7 +12,7 @@ int creation_make(struct broker *broker, struct request *request, const char *na
 void creation_undo(struct broker *broker, struct environment *environment);
 
 /* What it made stays in the world, for another broker to find; the environment is left with its books alone. */
-void creation_let_be(struct environment *environment);
+void creation_let_be(struct broker *broker, struct environment *environment);
 
 /* Its files are where those of `like` are: 0, a refusal, or -ENOMEM. */
 int creation_share_directory(struct refusal *refusal, struct environment *environment, const struct environment *like);

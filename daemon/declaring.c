@@ -5,10 +5,12 @@
 
 #include "daemon/creation.h"
 #include "daemon/definition.h"
+#include "daemon/describing.h"
 #include "daemon/events.h"
 #include "daemon/host/directory.h"
 #include "daemon/lifecycle.h"
 #include "daemon/log.h"
+#include "daemon/places.h"
 #include "proto/util.h"
 
 #include <errno.h>
@@ -77,10 +79,32 @@ static int make(struct broker *broker, const struct declaration *declaration, st
                 r = definition_check(broker, request, &definition);
         if (r == 0)
                 r = creation_make(broker, request, declaration->name, &definition, ret);
+        if (r == 0 && !declaration->by_opener) {
+                r = describing_ready(broker, &request->refusal, *ret, (*ret)->generation + 1);
+                if (r != 0)
+                        creation_undo(broker, *ret);
+        }
         if (r == REFUSED_PERMISSION)
                 return explain(request, declaration, "its owner may not write to its home or region directory");
         if (r == REFUSED_INVALID_PARAMETER)
                 return explain(request, declaration, "its System V keys go past the last there is");
+        return r;
+}
+
+/* It may lie in its home since before the machine was started. */
+static int find_or_make(struct broker *broker, const struct declaration *declaration, struct request *request,
+                        struct environment **ret)
+{
+        int r = places_look_for(broker, request, declaration->name, declaration->definition.home);
+
+        if (r != 0)
+                return r;
+        *ret = registry_find(&broker->registry, declaration->name);
+        if (*ret)
+                return 0;
+        r = make(broker, declaration, request, ret);
+        if (r == 0)
+                appear(broker, declaration, *ret, request->peer->process);
         return r;
 }
 
@@ -101,14 +125,11 @@ int declaring_make(struct broker *broker, const struct declaration *declaration,
         owner.account = registry_account(&broker->registry, owner.uid);
         if (owner.account) {
                 registry_apply_rules(&broker->registry, owner.account, &owner);
-                r = make(broker, declaration, &request, ret);
+                r = find_or_make(broker, declaration, &request, ret);
         } else {
                 r = -ENOMEM;
         }
-        if (r == 0)
-                appear(broker, declaration, *ret, owner.process);
-        else
-                registry_release_account(&broker->registry, owner.account);
+        registry_release_account(&broker->registry, owner.account);
         broker_release_process(broker, owner.process);
         *refusal = request.refusal;
         return r;

@@ -4,6 +4,7 @@
 #include "daemon/granting.h"
 
 #include "daemon/core/policy.h"
+#include "daemon/describing.h"
 #include "daemon/host/memory.h"
 #include "daemon/resuming.h"
 #include "proto/util.h"
@@ -97,6 +98,8 @@ int granting_plan(struct broker *broker, struct request *request, struct environ
                 granting.is_new = true;
         }
         r = granting.member && granting.attachments ? plan_all(request, access, grants, n, &granting) : -ENOMEM;
+        if (r == 0 && n > 0)
+                r = describing_grant(broker, &request->refusal, environment, access);
         if (r != 0) {
                 abandon(&granting);
                 return r;

@@ -4,6 +4,7 @@
 #include "daemon/leftovers.h"
 
 #include "daemon/broker.h"
+#include "daemon/homecoming.h"
 #include "daemon/host/memory.h"
 #include "daemon/host/record.h"
 #include "daemon/host/reference.h"
@@ -28,8 +29,8 @@ static void closedirp(DIR **directory)
 
 static bool needs_note(const struct environment *environment, const struct region *region)
 {
-        if (!region)
-                return environment->home;
+        if (!region) /* what tells of it lies in the home, or with its files */
+                return environment->home || (environment->directory_path && !environment->own_directory);
         return region->backing == BACKING_SYSV || (region->backing == BACKING_FILE && region->memory);
 }
 
@@ -66,7 +67,7 @@ bool leftovers_note(struct record *record, const struct environment *environment
                 put_trace(record, region);
         else
                 record_put(record, 0);
-        record_put_text(record, region ? environment->directory_path : environment->home);
+        record_put_text(record, region || !environment->home ? environment->directory_path : environment->home);
         return true;
 }
 
@@ -159,8 +160,10 @@ void leftovers_undo(struct broker *broker, struct reading *reading)
                 undo_segment(&trace);
         else if (trace.backing && directory_path)
                 undo_file(&trace, directory_path);
-        else if (directory_path)
+        else if (directory_path) {
                 clear_reference(broker, id, directory_path);
+                homecoming_clear(broker, directory_path);
+        }
 }
 
 /* --- what bears our name ----------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 
 #include "daemon/lifecycle.h"
 
+#include "daemon/describing.h"
 #include "daemon/events.h"
 #include "daemon/host/control.h"
 #include "daemon/host/memory.h"
@@ -97,10 +98,12 @@ void lifecycle_retire(struct broker *broker, struct environment *environment, co
         environment->rule = rule;
         environment->initializer = environment->recoverer = NULL;
         lifecycle_show(broker, environment);
+        describing_void(environment);
         environment->reference = reference_remove(environment->reference);
         events_note(broker, EVENT_KIND_RETIRED, environment, NULL, NULL, rule, environment->bytes);
         TAILQ_FOREACH(region, &environment->regions, in_environment)
                 lifecycle_unname_region(broker, region);
+        describing_remove(broker, environment);
         broker->counters.retired++;
         waiting_wake_all(broker, environment);
         reclaim_consider(broker, environment);
@@ -112,6 +115,7 @@ void lifecycle_let_go(struct broker *broker, struct attachment *attachment, bool
 
         attachment_leave(attachment);
         broker->registry.n_attachments--;
+        describing_leave(broker, region->environment);
         if (said_so)
                 region->privately_held = false;          /* noted as changed by the leave */
         if (region->environment->state == STATE_RETIRED) /* there each goes with its own last holder */

@@ -4,6 +4,7 @@
 #include "daemon/creation.h"
 #include "daemon/declaring.h"
 #include "daemon/definition.h"
+#include "daemon/describing.h"
 #include "daemon/events.h"
 #include "daemon/granting.h"
 #include "daemon/host/control.h"
@@ -11,6 +12,7 @@
 #include "daemon/host/memory.h"
 #include "daemon/lifecycle.h"
 #include "daemon/log.h"
+#include "daemon/places.h"
 #include "daemon/reclaim.h"
 #include "daemon/resuming.h"
 #include "daemon/waiting.h"
@@ -313,6 +315,19 @@ static int open_declared(struct broker *broker, struct request *request, const s
         return declaring_make(broker, declaration, &request->refusal, environment);
 }
 
+/* One that we know nothing of may lie in its home. */
+static int find_elsewhere(struct broker *broker, struct request *request, const struct open_args *args,
+                          struct environment **ret)
+{
+        const char *home = args->create > CREATE_NEVER ? args->definition->home : NULL;
+        int r = places_look_for(broker, request, args->environment,
+                                args->environment[0] == '/' ? args->environment : home);
+
+        if (r == 0)
+                *ret = broker_find(broker, args->environment);
+        return r;
+}
+
 /* --- the verbs --------------------------------------------------------------------------------------------------- */
 
 int broker_open(struct broker *broker, struct request *request, const struct open_args *args, struct opened *ret)
@@ -326,6 +341,11 @@ int broker_open(struct broker *broker, struct request *request, const struct ope
                 return r;
         retire_if_home_is_another(broker, request, args);
         environment = find_for_opening(broker, args);
+        if (!environment) {
+                r = find_elsewhere(broker, request, args, &environment);
+                if (r != 0)
+                        return r;
+        }
         r = open_declared(broker, request, args, &environment);
         if (r != 0)
                 return r;
@@ -364,6 +384,9 @@ int broker_ready(struct broker *broker, struct request *request, const char *nam
                 request->refusal.environment = environment;
                 return refuse(&request->refusal, REFUSED_RECOVERY);
         }
+        r = describing_ready(broker, &request->refusal, environment, environment->generation + 1);
+        if (r != 0)
+                return r;
         lifecycle_set_ready(broker, environment, request->peer->process);
         *ret_generation = environment->generation;
         return 0;

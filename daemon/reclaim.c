@@ -12,6 +12,7 @@
 #include "daemon/reclaim.h"
 
 #include "daemon/creation.h"
+#include "daemon/describing.h"
 #include "daemon/events.h"
 #include "daemon/host/memory.h"
 #include "daemon/log.h"
@@ -123,6 +124,7 @@ static void condemn(struct broker *broker, struct environment *environment, cons
         environment->state = STATE_RETIRED;
         environment->rule = rule;
         ledger_commit(broker);
+        describing_void(environment);
 }
 
 int64_t reclaim_environment(struct broker *broker, struct environment *environment, const char *rule)
@@ -149,7 +151,8 @@ void reclaim_abandon(struct broker *broker, struct environment *environment)
         struct region *region;
 
         if (broker->keeps)
-                creation_let_be(environment);
+                creation_let_be(broker, environment);
+        describing_forget(broker, environment);
         while ((region = TAILQ_FIRST(&environment->regions))) {
                 struct memory *memory;
 

@@ -1,16 +1,17 @@
-/* Layouts, version 1. N is a number, S a signed one, T a text, O a number that may be missing (host/record):
+/* Layouts, version 2. N is a number, S a signed one, T a text, O a number that may be missing (host/record):
  *
  *   ledger       N version  T boot  N ipc-namespace  N instance  N last-id  N last-member  N last-event  S next-key
  *   process      N id (the inode of its pidfd)  S pid  N uid  T command
  *   departed     S pid (0: nobody)  N uid  T command  N access  S since
  *   trace        N unnamed  N device  N inode  T path  S shm-id  S creator  S changed
- *   region       N id  T name  T type  N number  S size  N backing  S shm-key  N privately-held  departed
+ *   id           N id  N instance  N number (as given by an earlier broker; 0 0: ours)
+ *   region       id  T name  T type  N number  S size  N backing  S shm-key  N privately-held  departed
  *                N has-memory  [trace]
- *   environment  N version  N id  T name  T home  N device  N inode  S born (of the home)  T schema  N state  N named
+ *   environment  N version  id  T name  T home  N device  N inode  S born (of the home)  T schema  N state  N named
  *                N generation  N deaths  N uid  N gid  N mode  N backing  N lifetime  S linger  N reserve  N lock
  *                N huge-pages  N hugetlb  N recovery  N key-given  S next-key  S created  process (its creator)
  *                N initializer  N recoverer  departed (the culprit)  N died-again  N last-number  T directory
- *                N own-directory  T rule  N regions-reclaimed  S bytes-reclaimed  N regions  region...
+ *                N own-directory  N described-by  T rule  N regions-reclaimed  S bytes-reclaimed  N regions  region...
  *   member       N version  process  N gid  N access  S since  N grants  { N region  N access  S since }...
  *   event        N version  N sequence  S realtime  N kind  T environment  N environment-id  T region  N uid  N gid  N mode
  *                N by-process  S pid  N uid  T command  N written  T...  O exit-status  O signal  T reason  O bytes
@@ -25,7 +26,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VERSION = 1, LIST_MAX = 1000 * 1000 };
+enum { VERSION = 2, LIST_MAX = 1000 * 1000 };
 
 /* A number of things that follow, each of at least one byte. */
 static size_t take_count(struct reading *reading)
@@ -151,9 +152,25 @@ static void take_trace(struct reading *reading, const struct region *region, str
         ret->changed = record_take_signed(reading);
 }
 
+static void put_id(struct record *record, uint64_t id, const struct given_id *given)
+{
+        record_put(record, id);
+        record_put(record, given->instance);
+        record_put(record, given->number);
+}
+
+static uint64_t take_id(struct reading *reading, struct given_id *ret_given)
+{
+        uint64_t id = record_take(reading);
+
+        ret_given->instance = record_take(reading);
+        ret_given->number = record_take(reading);
+        return id;
+}
+
 static void put_region(struct record *record, const struct region *region)
 {
-        record_put(record, region->id);
+        put_id(record, region->id, &region->given);
         record_put_text(record, region->name);
         record_put_text(record, region->type);
         record_put(record, region->number);
@@ -169,7 +186,8 @@ static void put_region(struct record *record, const struct region *region)
 
 static int take_region(struct reading *reading, struct environment *environment, struct memory_trace *ret_trace)
 {
-        uint64_t id = record_take(reading);
+        struct given_id given;
+        uint64_t id = take_id(reading, &given);
         owned(freep) char *name = record_take_text(reading);
         owned(freep) char *type = record_take_text(reading);
         unsigned number = (unsigned)record_take(reading);
@@ -184,6 +202,7 @@ static int take_region(struct reading *reading, struct environment *environment,
                 return -ENOMEM;
         environment_add_region(environment, region);
         region->id = id;
+        region->given = given;
         region->number = number;
         region->shm_key = (int32_t)record_take_signed(reading);
         region->privately_held = record_take(reading);
@@ -233,7 +252,7 @@ void environment_record_put(struct record *record, const struct environment *env
         const struct region *region;
 
         record_put(record, VERSION);
-        record_put(record, environment->id);
+        put_id(record, environment->id, &environment->given);
         record_put_text(record, environment->name);
         record_put_text(record, environment->home);
         record_put(record, environment->home_id.device);
@@ -257,6 +276,7 @@ void environment_record_put(struct record *record, const struct environment *env
         record_put(record, environment->last_number);
         record_put_text(record, environment->directory_path);
         record_put(record, environment->own_directory);
+        record_put(record, environment->described_by);
         record_put_text(record, environment->rule);
         record_put(record, environment->regions_reclaimed);
         record_put_signed(record, environment->bytes_reclaimed);
@@ -268,7 +288,8 @@ void environment_record_put(struct record *record, const struct environment *env
 /* Its head: what comes before the regions. */
 static int take_head(struct reading *reading, struct environment_record *ret)
 {
-        uint64_t id = record_take(reading);
+        struct given_id given;
+        uint64_t id = take_id(reading, &given);
         owned(freep) char *name = record_take_text(reading);
         struct environment *environment;
 
@@ -279,6 +300,7 @@ static int take_head(struct reading *reading, struct environment_record *ret)
                 return -ENOMEM;
         ret->environment = environment;
         environment->id = id;
+        environment->given = given;
         environment->home = record_take_text(reading);
         environment->home_id.device = record_take(reading);
         environment->home_id.inode = record_take(reading);
@@ -301,6 +323,7 @@ static int take_head(struct reading *reading, struct environment_record *ret)
         environment->last_number = (unsigned)record_take(reading);
         environment->directory_path = record_take_text(reading);
         environment->own_directory = record_take(reading);
+        environment->described_by = record_take(reading);
         environment->rule = environment->rule_text = record_take_text(reading);
         environment->regions_reclaimed = (unsigned)record_take(reading);
         environment->bytes_reclaimed = record_take_signed(reading);

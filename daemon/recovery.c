@@ -5,6 +5,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/creation.h"
+#include "daemon/describing.h"
 #include "daemon/host/control.h"
 #include "daemon/host/memory.h"
 #include "daemon/host/store.h"
@@ -92,6 +93,7 @@ static void find_memory(struct recovery *recovery, struct environment_record *re
         struct broker *broker = recovery->broker;
         struct environment *environment = record->environment;
         struct region *region;
+        bool is_anothers = describing_is_anothers(broker, environment);
         size_t i = 0;
 
         TAILQ_FOREACH(region, &environment->regions, in_environment) {
@@ -99,7 +101,8 @@ static void find_memory(struct recovery *recovery, struct environment_record *re
 
                 recovery->regions++;
                 if (region->backing == BACKING_PRIVATE ||
-                    memory_find(trace, environment->directory, keeping_take(broker, region), &region->memory) == 0)
+                    (!is_anothers &&
+                     memory_find(trace, environment->directory, keeping_take(broker, region), &region->memory) == 0))
                         continue;
                 keeping_drop(broker, region); /* it was something else */
                 recovery->lost++;
@@ -349,9 +352,11 @@ static void finish_retiring(struct broker *broker, struct environment *environme
 {
         struct region *region;
 
+        describing_void(environment);
         leftovers_clear_reference(broker, environment);
         TAILQ_FOREACH(region, &environment->regions, in_environment)
                 lifecycle_unname_region(broker, region);
+        describing_remove(broker, environment);
         reclaim_consider(broker, environment);
 }
 
@@ -417,6 +422,7 @@ static int go_on(struct recovery *recovery)
         bury_dead(recovery);
         while ((environment = registry_after(&broker->registry, id))) {
                 id = environment->id;
+                describing_resume(broker, environment);
                 lifecycle_show(broker, environment);
                 judge(broker, environment);
         }

@@ -3,6 +3,7 @@
 #include "daemon/core/policy.h"
 #include "daemon/creation.h"
 #include "daemon/definition.h"
+#include "daemon/describing.h"
 #include "daemon/events.h"
 #include "daemon/granting.h"
 #include "daemon/host/control.h"
@@ -39,6 +40,15 @@ static int grant_one(struct broker *broker, struct request *request, struct envi
         return 0;
 }
 
+/* One that was added and cannot be granted. */
+static void take_back(struct broker *broker, struct environment *environment, struct region *region)
+{
+        struct refusal unheard = {};
+
+        describing_change(broker, &unheard, environment, region);
+        reclaim_region(broker, region);
+}
+
 int broker_add_region(struct broker *broker, struct request *request, const struct add_region_args *args,
                       struct grant *ret)
 {
@@ -65,9 +75,11 @@ int broker_add_region(struct broker *broker, struct request *request, const stru
         if (r != 0)
                 return r;
         registry_add_region(&broker->registry, environment, region);
-        r = grant_one(broker, request, environment, region, ACCESS_WRITE, ret);
+        r = describing_change(broker, &request->refusal, environment, NULL);
+        if (r == 0)
+                r = grant_one(broker, request, environment, region, ACCESS_WRITE, ret);
         if (r != 0)
-                reclaim_region(broker, region);
+                take_back(broker, environment, region);
         else
                 events_note(broker, EVENT_KIND_REGION_ADDED, environment, region->name, request->peer->process, NULL,
                             region->size);
@@ -203,6 +215,7 @@ int broker_delete_region(struct broker *broker, struct request *request, const s
 {
         struct environment *environment = broker_find(broker, args->environment);
         struct region *region;
+        bool is_free;
 
         if (!environment || !policy_may_see(request->peer, environment)) {
                 request->refusal.name = args->environment;
@@ -213,7 +226,14 @@ int broker_delete_region(struct broker *broker, struct request *request, const s
         region = environment_find_region(environment, args->region);
         if (!region)
                 return refuse_region(request, environment, args->region, REFUSED_NO_REGION);
-        if (reclaim_is_proven(broker, region)) {
+        is_free = reclaim_is_proven(broker, region);
+        if (is_free || args->force.value) {
+                int r = describing_change(broker, &request->refusal, environment, region);
+
+                if (r != 0)
+                        return r;
+        }
+        if (is_free) {
                 events_note(broker, EVENT_KIND_REGION_DELETED, environment, region->name, request->peer->process,
                             "on request", region->size);
                 reclaim_region(broker, region);

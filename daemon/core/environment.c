@@ -54,7 +54,7 @@ struct environment *environment_free(struct environment *environment)
                 return NULL;
         assert(TAILQ_EMPTY(&environment->regions) && TAILQ_EMPTY(&environment->members));
         assert(TAILQ_EMPTY(&environment->waiters) && !environment->control && environment->next_look.at == 0);
-        assert(environment->directory < 0 && !environment->reference);
+        assert(environment->directory < 0 && !environment->reference && !environment->described);
         free(environment->name);
         free(environment->home);
         free(environment->directory_path);

@@ -12,6 +12,7 @@
 
 struct account;
 struct control;
+struct described;
 struct process;
 struct reference;
 
@@ -81,6 +82,8 @@ struct environment {
         char *directory_path;
         struct reference *reference; /* in its home, where its memory is elsewhere; owned */
         bool own_directory;          /* and it was made for this environment alone */
+        struct described *described; /* what tells of it after a reboot; NULL: nothing does. Owned (describing.h) */
+        uint64_t described_by;       /* the instance that wrote that last */
 
         /* reclaim */
         const char *rule;             /* by which it goes; NULL while it stays */

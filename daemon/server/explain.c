@@ -49,9 +49,22 @@ static int reasons_init(struct reasons *reasons, struct arena *arena, size_t n)
 
 /* --- why it is still there --------------------------------------------------------------------------------------- */
 
+enum { CAUSE_SIZE = 80 };
+
+/* Why it needs repair. Who died with the machine is not known. */
+static const char *write_cause(const struct environment *environment, char cause[CAUSE_SIZE])
+{
+        if (environment->culprit.pid == 0)
+                return "the machine stopped while it was attached for writing";
+        snprintf(cause, CAUSE_SIZE, "%s (pid %d) died while attached for writing", environment->culprit.command,
+                 (int)environment->culprit.pid);
+        return cause;
+}
+
 static void say_state(struct reasons *reasons, const struct environment *environment)
 {
         const struct process *at_work;
+        char cause[CAUSE_SIZE];
 
         switch (environment->state) {
         case STATE_INITIALIZING:
@@ -64,13 +77,12 @@ static void say_state(struct reasons *reasons, const struct environment *environ
                     (int)at_work->pid);
                 break;
         case STATE_DIRTY:
-                say(reasons, "%s (pid %d) died while attached for writing; the next to open it for writing repairs it.",
-                    environment->culprit.command, (int)environment->culprit.pid);
+                say(reasons, "%s; the next to open it for writing repairs it.", write_cause(environment, cause));
                 break;
         case STATE_RECOVERING:
                 at_work = environment->recoverer->peer->process;
-                say(reasons, "%s (pid %d) repairs it, because %s (pid %d) died while attached for writing.",
-                    at_work->command, (int)at_work->pid, environment->culprit.command, (int)environment->culprit.pid);
+                say(reasons, "%s (pid %d) repairs it, because %s.", at_work->command, (int)at_work->pid,
+                    write_cause(environment, cause));
                 break;
         case STATE_RETIRED:
                 say(reasons, "It has lost its name and goes with its last holder: %s.", environment->rule);

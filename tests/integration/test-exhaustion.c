@@ -147,21 +147,31 @@ START_TEST(when_the_initializer_finds_no_room_the_next_one_tries)
 }
 END_TEST
 
+/* No file for the last region, or none for what describes them. */
 START_TEST(where_no_file_can_be_made_the_broker_says_so)
 {
+        static const struct {
+                const char *inodes; /* one is the directory */
+                const char *lifetime, *operation;
+        } cases[] = {
+                { "nr_inodes=3", "attached", "openat" },
+                { "nr_inodes=4", "persistent", "write __db.environment" },
+        };
         owned(varlink_clear) struct varlink_reply reply = {};
         int peer;
 
-        start_with_small_home("nr_inodes=3"); /* one is the directory */
+        start_with_small_home(cases[_i].inodes);
         peer = broker_connect();
-        varlink_ask(peer, &reply, "Open",
-                    "{'environment':'e','create':'always','definition':{'backing':'file','home':'%s','regions':["
-                    "{'name':'a','size':1},{'name':'b','size':1},{'name':'c','size':1}]}}",
-                    home);
-        check_failure(&reply, "openat", "ENOSPC");
+        varlink_ask(
+                peer, &reply, "Open",
+                "{'environment':'e','create':'always','definition':{'backing':'file','home':'%s','lifetime':'%s','regions':["
+                "{'name':'a','size':1},{'name':'b','size':1},{'name':'c','size':1}]}}",
+                home, cases[_i].lifetime);
+        check_failure(&reply, cases[_i].operation, "ENOSPC");
         check_figures(peer, 0, 0, 0);
         ck_assert_int_eq(count_files(home), 0);
-        broker_open(peer, &reply, "e", "'backing':'file','home':'%s','regions':[{'name':'a','size':1}]", home);
+        broker_open(peer, &reply, "e", "'backing':'file','home':'%s','lifetime':'%s','regions':[{'name':'a','size':1}]",
+                    home, cases[_i].lifetime);
         varlink_clear(&reply);
         close(peer);
         end_small_home();
@@ -444,7 +454,7 @@ int main(void)
         tcase_add_checked_fixture(namespaces, NULL, broker_teardown);
         tcase_add_test(namespaces, a_full_disk_is_an_error_at_creation_and_nothing_of_it_is_left);
         tcase_add_test(namespaces, when_the_initializer_finds_no_room_the_next_one_tries);
-        tcase_add_test(namespaces, where_no_file_can_be_made_the_broker_says_so);
+        tcase_add_loop_test(namespaces, where_no_file_can_be_made_the_broker_says_so, 0, 2);
         tcase_add_test(namespaces, when_there_are_no_more_segments_none_of_a_set_is_left);
         tcase_add_test(namespaces, a_segment_larger_than_allowed_is_refused_as_the_kernel_says);
         tcase_add_test(namespaces, segments_are_not_given_to_another_ipc_namespace);

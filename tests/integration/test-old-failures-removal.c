@@ -48,8 +48,10 @@ static void hold_home(int channel, const void *data)
 static void remove_home(const char *home)
 {
         owned(freep) char *file = broker_path("home/__db.001");
+        owned(freep) char *description = broker_path("home/__db.environment");
 
         ck_assert_int_eq(unlink(file), 0);
+        unlink(description); /* files have one */
         ck_assert_int_eq(rmdir(home), 0);
 }
 
