@@ -256,8 +256,8 @@ class Puppet:
             self.kill()
 
 
-def perform(theirs, path, kind=Actor):
-    actor = kind(path)
+def perform(theirs, path, kind=None):
+    actor = (kind or Actor)(path)  # which may have been given more to do
     for line in theirs.makefile():
         what, parameters = json.loads(line)
         try:
