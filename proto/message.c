@@ -306,6 +306,11 @@ static int dump_json(const json_t *json, size_t flags, struct text *text)
         return text_failed(text) ? -ENOMEM : 0;
 }
 
+int call_text(const struct call *call, struct text *text)
+{
+        return dump_json(call->root, JSON_COMPACT, text);
+}
+
 int reply_parameters_text(const struct reply *reply, struct text *text)
 {
         if (reply->parameters)

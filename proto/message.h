@@ -39,6 +39,8 @@ struct reply {
  * MESSAGE_VALUES_MAX, likewise; -ENOMEM, for which -EBADMSG may be told too. */
 int call_parse(const char *text, size_t n, struct fdset *fds, struct call **ret);
 struct call *call_free(struct call *call);
+/* Appends the call as text, for call_parse(), without a NUL: -ENOMEM. */
+int call_text(const struct call *call, struct text *text);
 int reply_parse(const char *text, size_t n, struct fdset *fds, struct reply **ret);
 struct reply *reply_free(struct reply *reply);
 

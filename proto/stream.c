@@ -216,6 +216,20 @@ static size_t last_beginning(const struct stream *stream, const char *bytes, siz
         return stream->n_input == 0 ? 0 : n;
 }
 
+int stream_go_on(struct stream *stream, const char *bytes, size_t n, size_t refused)
+{
+        if (n == 0)
+                return 0;
+        stream->ahead = malloc(sizeof(*stream->ahead) + n);
+        if (!stream->ahead)
+                return -ENOMEM;
+        stream->ahead->at = 0;
+        stream->ahead->n = n;
+        stream->ahead->refused = refused;
+        memcpy(stream->ahead->bytes, bytes, n);
+        return 0;
+}
+
 /* Reads what there is, and what it has of the message at hand goes there: how much that is, 0 at the end. The rest is
  * kept. */
 static ssize_t stream_read_ahead(struct stream *stream)
@@ -240,15 +254,9 @@ static ssize_t stream_read_ahead(struct stream *stream)
         r = stream_reserve(stream, n);
         if (r < 0)
                 return r;
-        if (n < (size_t)received) {
-                stream->ahead = malloc(sizeof(*stream->ahead) + (size_t)received - n);
-                if (!stream->ahead)
-                        return -ENOMEM;
-                stream->ahead->at = 0;
-                stream->ahead->n = (size_t)received - n;
-                stream->ahead->refused = refused < n ? stream->ahead->n : refused - n;
-                memcpy(stream->ahead->bytes, bytes + n, (size_t)received - n);
-        }
+        r = stream_go_on(stream, bytes + n, (size_t)received - n, refused < n ? (size_t)received - n : refused - n);
+        if (r < 0)
+                return r;
         if (stream->n_input == 0)
                 stream->input_refused_fds = refused < n;
         memcpy(stream->input + stream->n_input, bytes, n);
@@ -346,6 +354,36 @@ bool stream_is_ahead(const struct stream *stream)
 bool stream_was_emptied(const struct stream *stream)
 {
         return stream->dry && !stream->ahead;
+}
+
+int stream_copy_input(const struct stream *stream, char **ret, size_t *ret_n, size_t *ret_refused)
+{
+        const struct stream_ahead *ahead = stream->ahead;
+
+        assert(!ahead || stream->n_input == 0); /* a message is read as far as it goes */
+        *ret_n = ahead ? ahead->n - ahead->at : stream->n_input;
+        *ret_refused = ahead ? ahead->refused - ahead->at : stream->input_refused_fds ? 0 : *ret_n;
+        *ret = *ret_n > 0 ? malloc(*ret_n) : NULL;
+        if (*ret)
+                memcpy(*ret, ahead ? ahead->bytes + ahead->at : stream->input, *ret_n);
+        return *ret || *ret_n == 0 ? 0 : -ENOMEM;
+}
+
+int stream_copy_output(const struct stream *stream, char **ret, size_t *ret_n)
+{
+        const struct stream_output *output;
+        char *end;
+
+        STAILQ_FOREACH(output, &stream->output, next)
+                if (output->fds.n > 0)
+                        return -EBUSY;
+        *ret_n = stream->n_output;
+        *ret = end = stream->n_output > 0 ? malloc(stream->n_output) : NULL;
+        if (!end)
+                return stream->n_output > 0 ? -ENOMEM : 0;
+        STAILQ_FOREACH(output, &stream->output, next)
+                end = mempcpy(end, output->text + output->sent, output->n - output->sent);
+        return 0;
 }
 
 int stream_queue(struct stream *stream, char *text, size_t n, struct fdset *fds)

@@ -66,5 +66,13 @@ int stream_queue(struct stream *stream, char *text, size_t n, struct fdset *fds)
  * sendmsg(2) says. Where it is held, by the tally or because the kernel lets this user send no more, nothing tells when to
  * try again. */
 int stream_flush(struct stream *stream);
+/* What is under way, for another process that is to go on with the socket: copies of what was read and is in no message that
+ * was handed out, from `refused` on of messages that descriptors came with (n: none), and of what is still to be sent. NULL
+ * where there is nothing. -EBUSY: descriptors have to be sent with it; -ENOMEM. */
+int stream_copy_input(const struct stream *stream, char **ret, size_t *ret_n, size_t *ret_refused);
+int stream_copy_output(const struct stream *stream, char **ret, size_t *ret_n);
+/* There: this was read, before anything else. -ENOMEM. */
+int stream_go_on(struct stream *stream, const char *bytes, size_t n, size_t refused);
+
 /* Takes off the tally what the peer has read. True if there is nothing that it has not. */
 bool stream_settle(struct stream *stream);

@@ -185,6 +185,20 @@ START_TEST(a_call_owns_the_descriptors_that_came_with_it)
 }
 END_TEST
 
+START_TEST(a_call_is_written_as_it_was_read)
+{
+        static const char call_of_all[] = "{\"method\":\"a.b.C\",\"more\":true,\"parameters\":{\"x\":[1,\"\\n\",null]}}";
+        owned(text_clear) struct text text = {};
+        struct call *call;
+
+        ck_assert_int_eq(parse_call(call_of_all, &call), 0);
+        ck_assert_int_eq(call_text(call, &text), 0);
+        ck_assert_uint_eq(text.n, strlen(call_of_all));
+        ck_assert_mem_eq(text.data, call_of_all, text.n);
+        call_free(call);
+}
+END_TEST
+
 /* --- replies ----------------------------------------------------------------------------------------------------- */
 
 START_TEST(replies_are_read_leniently)
@@ -376,6 +390,7 @@ int main(void)
         tcase_add_test(calls, calls_are_read_in_every_lawful_form);
         tcase_add_test(calls, what_is_no_call_is_refused);
         tcase_add_test(calls, a_nul_inside_of_a_message_is_refused);
+        tcase_add_test(calls, a_call_is_written_as_it_was_read);
         tcase_add_test(calls, a_call_owns_the_descriptors_that_came_with_it);
 
         tcase_add_test(replies, replies_are_read_leniently);

@@ -240,6 +240,95 @@ START_TEST(one_message_may_exceed_a_tally_that_is_empty)
 }
 END_TEST
 
+/* The rest of the test is with another stream on the same socket. */
+static void go_on(void)
+{
+        size_t n_input, n_output, refused;
+        char *input, *output;
+        int fd;
+
+        ck_assert_int_eq(stream_copy_input(&stream, &input, &n_input, &refused), 0);
+        ck_assert_int_eq(stream_copy_output(&stream, &output, &n_output), 0);
+        ck_assert_uint_eq(n_output, stream.n_output);
+        fd = take_fd(stream.fd);
+        stream_deinit(&stream);
+        stream_init(&stream, fd, MESSAGE_MAX);
+        stream.takes_fds = false;
+        ck_assert_int_eq(stream_go_on(&stream, input, n_input, refused), 0);
+        if (output)
+                ck_assert_int_eq(stream_queue(&stream, output, n_output, NULL), 0);
+        free(input);
+}
+
+static void expect_message(const char *wanted, bool refused_fds)
+{
+        owned(freep) char *text = NULL;
+        size_t n;
+
+        ck_assert_int_eq(stream_read(&stream, &text, &n, &(struct fdset){}), STREAM_MESSAGE);
+        ck_assert_str_eq(text, wanted);
+        ck_assert_int_eq(stream.input_refused_fds, refused_fds);
+}
+
+START_TEST(what_is_to_be_sent_goes_on_in_another_stream)
+{
+        owned(freep) char *wanted = repeated('a', 400000), *bytes = malloc(400001);
+        ssize_t part;
+
+        queue(wanted, NULL);
+        queue("last", NULL);
+        ck_assert_int_eq(stream_flush(&stream), STREAM_AGAIN);
+        go_on();
+        for (size_t n = 0; n < 400001; n += (size_t)part) {
+                part = recv(peer, bytes + n, 400001 - n, 0);
+                ck_assert_int_gt(part, 0);
+                stream_flush(&stream);
+        }
+        ck_assert_str_eq(bytes, wanted);
+        expect_packet("last", 5, 0);
+}
+END_TEST
+
+START_TEST(what_was_read_goes_on_in_another_stream)
+{
+        struct fdset fds = {};
+        char *text;
+        size_t n;
+
+        stream.takes_fds = false;
+        fdset_push(&fds, new_memfd(1));
+        ck_assert_int_eq(raw_send(peer, "one\0two\0ha", 10, fds.fds, 1), 10);
+        fdset_clear(&fds);
+        expect_message("one", false);
+        go_on(); /* with a message and a half, of which the last came with a descriptor */
+        expect_message("two", false);
+        go_on();
+        ck_assert_int_eq(stream_read(&stream, &text, &n, &(struct fdset){}), STREAM_AGAIN);
+        go_on();
+        ck_assert_int_eq(send(peer, "lf\0three", 9, 0), 9);
+        expect_message("half", true);
+        go_on();
+        expect_message("three", false);
+        go_on();
+        ck_assert_int_eq(stream_read(&stream, &text, &n, &(struct fdset){}), STREAM_AGAIN);
+}
+END_TEST
+
+START_TEST(descriptors_that_were_not_sent_cannot_go_on)
+{
+        struct fdset fds = {};
+        char *output;
+        size_t n;
+
+        ck_assert_int_eq(stream_copy_output(&stream, &output, &n), 0);
+        ck_assert_ptr_null(output);
+        fdset_push(&fds, new_memfd(1));
+        queue("one", NULL);
+        queue("two", &fds);
+        ck_assert_int_eq(stream_copy_output(&stream, &output, &n), -EBUSY);
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("stream-output");
@@ -256,5 +345,8 @@ int main(void)
         tcase_add_test(out, answers_still_go_out_after_a_broken_message);
         tcase_add_test(out, descriptors_beyond_the_tally_wait_until_others_are_taken);
         tcase_add_test(out, one_message_may_exceed_a_tally_that_is_empty);
+        tcase_add_test(out, what_is_to_be_sent_goes_on_in_another_stream);
+        tcase_add_test(out, what_was_read_goes_on_in_another_stream);
+        tcase_add_test(out, descriptors_that_were_not_sent_cannot_go_on);
         return check_run(suite);
 }
