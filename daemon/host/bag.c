@@ -5,7 +5,8 @@
  *
  * Nothing can be taken out of a queue's midst. A bag goes when the last that counts in it was dropped, and when few are left
  * these go into another first. Bags of the broker before us are only peeked into, and stay as they are where enough is left
- * in them: kept twice, all of it could be more than the kernel lets one user have in queues. */
+ * in them: kept twice, all of it could be more than the kernel lets one user have in queues. What is for the broker after us
+ * alone has bags of its own: it is to be in no queue any more when that has begun. */
 
 #include "daemon/host/bag.h"
 
@@ -114,6 +115,14 @@ static struct bag *new_bag(struct bags *bags)
         return bag;
 }
 
+static void forget_open(struct bags *bags, const struct bag *bag)
+{
+        if (bags->open == bag)
+                bags->open = NULL;
+        if (bags->open_for_next == bag)
+                bags->open_for_next = NULL;
+}
+
 /* Its queue may be gone with the manager's entry, or stay there with those in it. */
 static void free_bag(struct bags *bags, struct bag *bag)
 {
@@ -123,8 +132,7 @@ static void free_bag(struct bags *bags, struct bag *bag)
                 LIST_REMOVE(kept, in_bag);
                 free(kept);
         }
-        if (bags->open == bag)
-                bags->open = NULL;
+        forget_open(bags, bag);
         LIST_REMOVE(bag, link);
         close_fd(bag->fd);
         close_fd(bag->queue);
@@ -200,16 +208,25 @@ static void add_kept(struct bag *bag, struct kept *kept)
         LIST_INSERT_HEAD(&bag->kept, kept, in_bag);
 }
 
-int bags_take(struct bags *bags, const char *name, struct kept **ret)
+static struct kept *new_kept(const char *name, int fd)
 {
         struct kept *kept = calloc(1, sizeof(*kept));
+
+        if (!kept)
+                return NULL;
+        snprintf(kept->name, sizeof(kept->name), "%s", name);
+        kept->fd = fd;
+        return kept;
+}
+
+int bags_take(struct bags *bags, const char *name, struct kept **ret)
+{
+        struct kept *kept = new_kept(name, -1);
         struct found *found = NULL, key;
 
         if (!kept)
                 return -1;
-        snprintf(kept->name, sizeof(kept->name), "%s", name);
         memcpy(key.name, kept->name, sizeof(key.name));
-        kept->fd = -1;
         if (bags->n_found > 0)
                 found = bsearch(&key, bags->found, bags->n_found, sizeof(*found), compare);
         if (found)
@@ -228,8 +245,7 @@ int bags_take(struct bags *bags, const char *name, struct kept **ret)
 static void close_bag(struct bags *bags, struct bag *bag)
 {
         bag->fd = close_fd(bag->fd);
-        if (bags->open == bag)
-                bags->open = NULL;
+        forget_open(bags, bag);
 }
 
 static int open_bag(struct bags *bags, struct bag **ret)
@@ -267,18 +283,19 @@ static int put_in(struct bag *bag, struct kept *kept)
         return 0;
 }
 
-static int put_in_open(struct bags *bags, struct kept *kept)
+/* `open`: which of those that more goes into. */
+static int put_in_open(struct bags *bags, struct bag **open, struct kept *kept)
 {
         int r;
 
-        if (bags->open && bags->open->n_put == BAG_MAX)
-                close_bag(bags, bags->open);
-        r = bags->open ? put_in(bags->open, kept) : open_bag(bags, &bags->open);
+        if (*open && (*open)->n_put == BAG_MAX)
+                close_bag(bags, *open);
+        r = *open ? put_in(*open, kept) : open_bag(bags, open);
         if (r == -EAGAIN) { /* its buffer is smaller than we thought */
-                close_bag(bags, bags->open);
-                r = open_bag(bags, &bags->open);
+                close_bag(bags, *open);
+                r = open_bag(bags, open);
         }
-        return r == 0 && !kept->bag ? put_in(bags->open, kept) : r;
+        return r == 0 && !kept->bag ? put_in(*open, kept) : r;
 }
 
 static int put_alone(struct bags *bags, struct kept *kept)
@@ -300,19 +317,30 @@ static int put_alone(struct bags *bags, struct kept *kept)
 
 int bags_keep(struct bags *bags, const char *name, int fd, bool alone, struct kept **ret)
 {
-        struct kept *kept = calloc(1, sizeof(*kept));
+        struct kept *kept = new_kept(name, fd);
         int r;
 
         if (!kept)
                 return -ENOMEM;
-        snprintf(kept->name, sizeof(kept->name), "%s", name);
-        kept->fd = fd;
-        r = alone ? put_alone(bags, kept) : put_in_open(bags, kept);
+        r = alone ? put_alone(bags, kept) : put_in_open(bags, &bags->open, kept);
         if (r < 0)
                 free(kept);
         else
                 *ret = kept;
         return r;
+}
+
+int bags_hand_on(struct bags *bags, const char *name, int fd)
+{
+        struct kept *kept = new_kept(name, fd);
+        int r;
+
+        if (!kept)
+                return -ENOMEM;
+        r = put_in_open(bags, &bags->open_for_next, kept);
+        if (r < 0)
+                free(kept);
+        return r; /* its bag's, which nobody looks at any more */
 }
 
 /* Into others, and only then out of this one. What there is no room for stays. */
@@ -324,7 +352,7 @@ static void move_few(struct bags *bags, struct bag *bag)
                 next = LIST_NEXT(kept, in_bag);
                 LIST_REMOVE(kept, in_bag);
                 kept->bag = NULL;
-                if (put_in_open(bags, kept) < 0) {
+                if (put_in_open(bags, &bags->open, kept) < 0) {
                         kept->bag = bag;
                         LIST_INSERT_HEAD(&bag->kept, kept, in_bag);
                         return;

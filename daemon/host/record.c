@@ -50,6 +50,12 @@ void record_put_text(struct record *record, const char *text)
         put_bytes(record, text, n);
 }
 
+void record_put_bytes(struct record *record, const void *bytes, size_t n)
+{
+        record_put(record, n);
+        put_bytes(record, bytes, n);
+}
+
 void record_put_opt(struct record *record, const struct opt_int *number)
 {
         record_put(record, number->given);
@@ -100,6 +106,26 @@ char *record_take_text(struct reading *reading)
         text = strndup((const char *)bytes, n);
         reading->fault = !text || strlen(text) != n;
         return text;
+}
+
+char *record_take_bytes(struct reading *reading, size_t *ret_n)
+{
+        size_t n = record_take(reading);
+        const uint8_t *bytes = take_bytes(reading, n);
+        char *copy;
+
+        *ret_n = 0;
+        if (!bytes || n == 0)
+                return NULL;
+        copy = malloc(n + 1);
+        if (!copy) {
+                reading->fault = true;
+                return NULL;
+        }
+        memcpy(copy, bytes, n);
+        copy[n] = '\0';
+        *ret_n = n;
+        return copy;
 }
 
 void record_take_opt(struct reading *reading, struct opt_int *ret)

@@ -22,12 +22,15 @@ static void fill(void)
         record_put_text(&record, NULL);
         record_put_opt(&record, &(struct opt_int){ true, -7 });
         record_put_opt(&record, &(struct opt_int){});
+        record_put_bytes(&record, "a\0b", 3);
+        record_put_bytes(&record, NULL, 0);
 }
 
 static bool read_all(struct reading *reading)
 {
-        owned(freep) char *text = NULL, *empty = NULL, *none = NULL;
+        owned(freep) char *text = NULL, *empty = NULL, *none = NULL, *bytes = NULL, *no_bytes = NULL;
         struct opt_int given, missing;
+        size_t n, n_none;
         bool same = record_take(reading) == 1 && record_take(reading) == UINT64_MAX &&
                     record_take_signed(reading) == INT64_MIN;
 
@@ -36,6 +39,9 @@ static bool read_all(struct reading *reading)
         none = record_take_text(reading);
         record_take_opt(reading, &given);
         record_take_opt(reading, &missing);
+        bytes = record_take_bytes(reading, &n);
+        no_bytes = record_take_bytes(reading, &n_none);
+        same = same && n == 3 && memcmp(bytes, "a\0b", 4) == 0 && !no_bytes && n_none == 0;
         return same && text && strcmp(text, "text") == 0 && empty && !*empty && !none && given.given &&
                given.value == -7 && !missing.given;
 }
