@@ -12,6 +12,17 @@ import time
 from puppets import BROKER, PATIENCE, SANITIZER
 
 
+def wait_until(is_so, what):
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < end, f"waited in vain until {what}"
+        time.sleep(0.01)  # nothing tells of it
+
+
+def regions(n):
+    return [{"name": f"region-{i}", "size": 4096} for i in range(n)]
+
+
 class Manager:
     """Starts brokers as systemd does, and keeps what they ask it to keep."""
 
@@ -63,9 +74,15 @@ class Manager:
             os.close(self.kept.pop(said["FDNAME"]))
         elif "FDSTORE" in said:
             assert said["FDPOLL"] == "0" and len(descriptors) == 1
+            os.set_inheritable(descriptors[0], False)  # only as what is passed
             self.kept[said["FDNAME"]] = descriptors[0]
         self.messages.append(said)
         return said
+
+    def hear_all(self):
+        """What it has said by now. It waits for us where that is more than a few messages."""
+        while select.select([self.notify], [], [], 0)[0]:
+            self.hear()
 
     def hear_until(self, is_so):
         while not is_so(self.hear()):
@@ -88,8 +105,7 @@ class Manager:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.pid = None
-                while select.select([self.notify], [], [], 0)[0]:
-                    self.hear()
+                self.hear_all()
                 return os.waitstatus_to_exitcode(status)
             assert time.monotonic() < end, "the broker does not end: " + self.log()
             # it may wait for us to hear

@@ -7,26 +7,16 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 import unittest
 
-from manager import Manager
+sys.dont_write_bytecode = True
+from manager import Manager, regions, wait_until
 from puppets import PATIENCE, Connection, Puppet
-
-
-def regions(n):
-    return [{"name": f"region-{i}", "size": 4096} for i in range(n)]
-
 
 SO_PEEK_OFF = 42
 DEFINITION = {"regions": [{"name": "data", "size": 4096}]}
-
-
-def wait_until(is_so, what):
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end, f"waited in vain until {what}"
-        time.sleep(0.01)  # nothing tells of it
 
 
 class Activation(unittest.TestCase):
@@ -42,6 +32,7 @@ class Activation(unittest.TestCase):
         return Puppet(self, self.manager.path("socket"))
 
     def create(self, environment="e", **definition):
+        self.manager.hear_all()
         puppet = self.puppet()
         puppet.open(environment, create="always", definition={**DEFINITION, **definition})
         puppet.call("Ready", environment=environment)
