@@ -47,6 +47,7 @@ int broker_init(struct broker *broker, const struct broker_settings *settings)
         broker->next_key = creation_first_key(instance);
         TAILQ_INIT(&broker->woken);
         TAILQ_INIT(&broker->watchers);
+        TAILQ_INIT(&broker->sessions_before);
         registry_init(&broker->registry, instance);
         broker->watch.fd = broker->deaths.fd = -1;
         r = init(broker);
@@ -108,6 +109,7 @@ void broker_deinit(struct broker *broker)
                 forget_resumed(broker, environment);
                 reclaim_abandon(broker, environment);
         }
+        session_records_clear(&broker->sessions_before);
         ledger_wipe(broker); /* another broker is to have nothing to do with what we gave up */
         ledger_close(broker);
         registry_deinit(&broker->registry);
@@ -190,6 +192,22 @@ void broker_release_process(struct broker *broker, struct process *process)
                 free_process(broker, process);
 }
 
+/* From here on its death will be told. Takes the pidfd over. */
+static int follow(struct broker *broker, struct process *process, struct identity *identity)
+{
+        int r;
+
+        process->pidfd = identity->pidfd;
+        r = deaths_add(&broker->deaths, process);
+        if (r < 0) {
+                process->pidfd = -1;
+                return r;
+        }
+        identity->pidfd = -1;
+        process->alive = true;
+        return 0;
+}
+
 /* The process of an identity, known already or new, with a reference for the caller. Takes the pidfd over where it is
  * new. */
 static int find_or_add_process(struct broker *broker, struct identity *identity, struct process **ret)
@@ -200,8 +218,9 @@ static int find_or_add_process(struct broker *broker, struct identity *identity,
         if (process && !process->alive)
                 return -ESRCH; /* it called before it died; its death was dealt with, and will not be told again */
         if (process) {
-                /* it may have executed another program since */
-                memcpy(process->command, identity->command, sizeof(process->command));
+                /* it may have executed another program since; of one that has just died nothing is told */
+                if (strcmp(identity->command, "?") != 0)
+                        memcpy(process->command, identity->command, sizeof(process->command));
                 *ret = broker_retain_process(process);
                 return 0;
         }
@@ -212,14 +231,11 @@ static int find_or_add_process(struct broker *broker, struct identity *identity,
         process->pid = identity->pid;
         process->uid = identity->uid;
         memcpy(process->command, identity->command, sizeof(process->command));
-        process->pidfd = identity->pidfd;
-        r = deaths_add(&broker->deaths, process);
+        r = follow(broker, process, identity);
         if (r < 0) {
                 free(process);
                 return r;
         }
-        identity->pidfd = -1;
-        process->alive = true;
         LIST_INIT(&process->peers);
         LIST_INIT(&process->created);
         registry_add_process(&broker->registry, process);
@@ -251,18 +267,20 @@ static int check_sessions(struct broker *broker, const struct account *account, 
         return r;
 }
 
+/* `refusal`: NULL where it was there before, and no limit keeps it out. */
 static int connect_peer(struct broker *broker, struct identity *identity, uint64_t connection, struct peer *peer,
                         struct refusal *refusal)
 {
         struct account *account = registry_account(&broker->registry, identity->uid);
         const struct peer known = { .gid = identity->gid, .groups = identity->groups, .n_groups = identity->n_groups };
         struct process *process;
-        int r;
+        int r = 0;
 
         if (!account)
                 return -ENOMEM;
         registry_apply_rules(&broker->registry, account, &known);
-        r = check_sessions(broker, account, refusal);
+        if (refusal)
+                r = check_sessions(broker, account, refusal);
         if (r == 0)
                 r = find_or_add_process(broker, identity, &process);
         if (r != 0) {
@@ -293,6 +311,40 @@ int broker_connect(struct broker *broker, struct identity *identity, uint64_t co
 
         identity_deinit(identity);
         return r;
+}
+
+/* Who was found dead by its number is followed by its socket, which still has what it said before it died. */
+static int follow_again(struct broker *broker, struct identity *identity)
+{
+        struct process *process = registry_find_process(&broker->registry, identity->id);
+
+        return process && process->pidfd < 0 ? follow(broker, process, identity) : 0;
+}
+
+static int reconnect(struct broker *broker, struct identity *identity, uint64_t connection, struct peer *peer,
+                     const struct session_record *record)
+{
+        int r;
+
+        if (identity->id != record->process_id || identity->uid != record->uid)
+                return -ESTALE;
+        r = follow_again(broker, identity);
+        return r == 0 ? connect_peer(broker, identity, connection, peer, NULL) : r;
+}
+
+int broker_reconnect(struct broker *broker, struct identity *identity, uint64_t connection, struct peer *peer,
+                     const struct session_record *record)
+{
+        int r = reconnect(broker, identity, connection, peer, record);
+
+        identity_deinit(identity);
+        return r;
+}
+
+void broker_rejoin(struct peer *peer, const struct session_record *record)
+{
+        for (size_t i = 0; i < record->n_members; i++)
+                resuming_join_numbered(peer, record->members[i].environment, record->members[i].number);
 }
 
 void broker_disconnect(struct broker *broker, struct peer *peer, bool died)

@@ -8,6 +8,7 @@
 #include "daemon/host/watch.h"
 #include "daemon/keeping.h"
 #include "daemon/ledger.h"
+#include "daemon/sessions.h"
 #include "proto/terms.h"
 
 /* The verbs of the service. Each takes who asks and what for, and either does the whole of it or nothing.
@@ -30,6 +31,10 @@ struct broker_settings {
         void (*give_back)(void *data, struct memory *memory);
         void *give_back_data;
         struct keeper keeper;
+        /* Goes on with the sessions of the broker before us: what was written is true again, and nothing has followed from
+         * what happened meanwhile. NULL: nobody does. */
+        void (*take_up)(void *data);
+        void *take_up_data;
 };
 
 struct broker {
@@ -42,7 +47,8 @@ struct broker {
         struct history history;
         struct counters counters;
         struct ledger ledger;
-        const struct settings *told; /* borrowed: what is in force, for those who ask; NULL: not known */
+        struct session_records sessions_before; /* of the broker before us, until they are gone on with */
+        const struct settings *told;            /* borrowed: what is in force, for those who ask; NULL: not known */
         uint64_t ipc_namespace;
         int64_t huge_page_size; /* of the pool; 0: there is none */
         int32_t next_key;       /* where to look for free System V keys */
@@ -94,6 +100,11 @@ void broker_run_watch(struct broker *broker);
  * -errno. */
 int broker_connect(struct broker *broker, struct identity *identity, uint64_t connection, struct peer *peer,
                    struct refusal *refusal);
+/* A session of the broker before us goes on, whatever the limits say now. -ESTALE: its socket belongs to another; -errno. */
+int broker_reconnect(struct broker *broker, struct identity *identity, uint64_t connection, struct peer *peer,
+                     const struct session_record *record);
+/* And nothing can fail any more: what it was a member of is its own again. */
+void broker_rejoin(struct peer *peer, const struct session_record *record);
 /* It ends: by the death of its process, or an orderly leave. */
 void broker_disconnect(struct broker *broker, struct peer *peer, bool died);
 /* A process that died, for the news of broker->deaths.fd; NULL: no more. The caller ends its sessions, then calls
@@ -148,6 +159,8 @@ int broker_adopt(struct broker *broker, struct request *request, const struct ad
 /* A watch begins, and ends with broker_unwatch(), which is harmless where none is. `since` < 0: from now on. */
 int broker_watch(struct broker *broker, struct request *request, int64_t since, uint64_t *ret_cursor);
 void broker_unwatch(struct request *request);
+/* One that began in the broker before us goes on. */
+void broker_go_on_watching(struct request *request);
 /* The next event after *cursor that the peer may hear of, of that environment (NULL: of all), moving the cursor to it; NULL
  * where there is none yet. *ret_missed: so many before it are forgotten. */
 const struct event *broker_next_event(struct broker *broker, struct request *request, const char *environment,

@@ -5,9 +5,10 @@
  *   E environment 0          an environment with its regions
  *   I environment place      what is being made for a region (leftovers.c)
  *   M environment member     a member and its grants
+ *   S number 0               a session that the broker after us goes on with; between two brokers alone
  *   V sequence 0             an event
  *
- * What they hold is in records.c. */
+ * What they hold is in records.c, and of sessions in sessions.c. */
 
 #include "daemon/ledger.h"
 

@@ -58,10 +58,15 @@ int broker_watch(struct broker *broker, struct request *request, int64_t since, 
 
         if (r != 0)
                 return r;
-        account->watches++;
-        request->watches = true;
+        broker_go_on_watching(request);
         *ret_cursor = since < 0 || (uint64_t)since > broker->history.last ? broker->history.last : (uint64_t)since;
         return 0;
+}
+
+void broker_go_on_watching(struct request *request)
+{
+        request->peer->account->watches++;
+        request->watches = true;
 }
 
 void broker_unwatch(struct request *request)

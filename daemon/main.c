@@ -267,6 +267,7 @@ static int run(struct daemon *daemon)
         int r;
 
         manager_init(&daemon->server.manager, &daemon->notify, idle_usec(daemon));
+        daemon->server.handover.bags = daemon->notify.is_heard ? &daemon->bags : NULL;
         r = server_init(&daemon->server, &daemon->loop, &daemon->broker, &daemon->sockets);
         if (r == 0) {
                 bags_settle(&daemon->bags);
@@ -309,6 +310,8 @@ static int serve(struct daemon *daemon)
                         .take = take,
                         .data = &daemon->bags,
                 },
+                .take_up = handover_take,
+                .take_up_data = &daemon->server,
         };
         int r = uv_loop_init(&daemon->loop);
 

@@ -1,4 +1,4 @@
-/* Records come in the order of their kinds: the ledger's own, environments, members, events. Nothing is noted as changed while
+/* Records come in the order of their kinds: the ledger's own, environments, members, sessions, events. Nothing is noted as changed while
  * they are read, for all of it is written already. What was being made is read once all is known that was. */
 
 #include "daemon/recovery.h"
@@ -328,6 +328,8 @@ static int on_record(void *data, const struct store_key *key, const void *bytes,
                 return 0;
         case LEDGER_MEMBER:
                 return add_member(recovery, key, &reading);
+        case LEDGER_SESSION:
+                return sessions_read(recovery->broker, key->first, &reading);
         case LEDGER_EVENT:
                 return add_event(recovery->broker, &reading);
         default:
@@ -479,6 +481,8 @@ int recovery_run(struct broker *broker)
                 log_notice("the ledger is of another boot, or of another IPC namespace, and is begun anew");
                 r = store_wipe(broker->ledger.store);
         }
+        if (r == 0 && broker->settings.take_up)
+                broker->settings.take_up(broker->settings.take_up_data);
         if (r == 0)
                 r = recovery_go_on(take_ptr(recovery));
         if (r < 0)

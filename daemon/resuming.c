@@ -76,6 +76,18 @@ bool resuming_join_by_id(struct broker *broker, struct peer *peer, const char *i
         return false;
 }
 
+bool resuming_join_numbered(struct peer *peer, uint64_t environment, uint64_t number)
+{
+        struct member *member;
+
+        if (!peer->process->resumed)
+                return false;
+        LIST_FOREACH(member, &peer->process->resumed->members, in_peer)
+                if (member->environment->id == environment && member->change.tombstone->second == number)
+                        return !member_find(peer, member->environment) && move(member, peer);
+        return false;
+}
+
 void resuming_end(struct broker *broker, struct process *process)
 {
         struct peer *peer = process->resumed;

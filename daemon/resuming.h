@@ -12,6 +12,8 @@ bool resuming_join(struct peer *peer, const struct environment *environment);
 /* The same, of the environment that was called so, or has that id. */
 bool resuming_join_named(struct peer *peer, const char *name);
 bool resuming_join_by_id(struct broker *broker, struct peer *peer, const char *id);
+/* The same, of that which had these numbers in the ledger. */
+bool resuming_join_numbered(struct peer *peer, uint64_t environment, uint64_t number);
 /* The process is dead: what was kept for it leaves. */
 void resuming_end(struct broker *broker, struct process *process);
 /* The service ends: what is kept is forgotten, and nothing follows from it. */

@@ -8,7 +8,7 @@
  * changed; whoever writes goes through the list. Nothing here can fail once an object is there, so that what happens by
  * itself (a death) is noted whatever memory is left. */
 
-enum change_kind { CHANGE_ENVIRONMENT = 'E', CHANGE_INTENT = 'I', CHANGE_MEMBER = 'M' };
+enum change_kind { CHANGE_ENVIRONMENT = 'E', CHANGE_INTENT = 'I', CHANGE_MEMBER = 'M', CHANGE_SESSION = 'S' };
 
 struct changes;
 

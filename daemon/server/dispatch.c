@@ -238,12 +238,12 @@ static int read_call(struct exchange *exchange)
         return r < 0 ? r : ANSWERED;
 }
 
-struct exchange *dispatch_begin(struct session *session, struct broker *broker, struct call *call)
+/* With its parameters read; NULL when it is answered already. Takes the call over. */
+static struct exchange *exchange_new(struct session *session, struct broker *broker, struct call *call)
 {
         struct exchange *exchange = calloc(1, sizeof(*exchange));
         int r;
 
-        broker->counters.calls++;
         if (!exchange) {
                 call_free(call);
                 session->input_ended = true; /* no answer can be given, and the next must not take its place */
@@ -256,8 +256,63 @@ struct exchange *dispatch_begin(struct session *session, struct broker *broker, 
         r = read_call(exchange);
         if (r < 0)
                 session->input_ended = true;
-        if (r != 0 || dispatch_continue(exchange))
-                return exchange_free(exchange);
+        return r != 0 ? exchange_free(exchange) : exchange;
+}
+
+struct exchange *dispatch_begin(struct session *session, struct broker *broker, struct call *call)
+{
+        struct exchange *exchange;
+
+        broker->counters.calls++;
+        exchange = exchange_new(session, broker, call);
+        return exchange && dispatch_continue(exchange) ? exchange_free(exchange) : exchange;
+}
+
+int dispatch_describe(const struct exchange *exchange, struct call_record *ret)
+{
+        const struct request *request = &exchange->request;
+        owned(text_clear) struct text text = {};
+        size_t n;
+
+        call_text(exchange->call, &text);
+        text_put(&text, "", 1);
+        ret->text = text_take(&text, &n);
+        if (!ret->text)
+                return -ENOMEM;
+        ret->refused_fds = exchange->call->refused_fds;
+        ret->until = request->until;
+        ret->again = request->again;
+        ret->watches = request->watches;
+        ret->missed = request->missed;
+        ret->awaited_id = request->awaited_id;
+        ret->awaited_bytes = request->awaited_bytes;
+        ret->cursor = exchange->cursor;
+        return 0;
+}
+
+struct exchange *dispatch_resume(struct session *session, struct broker *broker, const struct call_record *record)
+{
+        struct exchange *exchange;
+        struct fdset none = {};
+        struct call *call;
+
+        if (call_parse(record->text, strlen(record->text), &none, &call) < 0) {
+                session->input_ended = true;
+                return NULL;
+        }
+        call->refused_fds = record->refused_fds;
+        exchange = exchange_new(session, broker, call);
+        if (!exchange)
+                return NULL;
+        exchange->request.until = record->until;
+        exchange->request.again = record->again;
+        exchange->request.missed = record->missed;
+        exchange->request.awaited_id = record->awaited_id;
+        exchange->request.awaited_bytes = record->awaited_bytes;
+        exchange->cursor = record->cursor;
+        exchange->streaming = true;
+        if (record->watches)
+                broker_go_on_watching(&exchange->request);
         return exchange;
 }
 

@@ -40,6 +40,11 @@ void dispatch_init(void);
 struct exchange *dispatch_begin(struct session *session, struct broker *broker, struct call *call);
 /* Asks the method again. True when the call is answered now. */
 bool dispatch_continue(struct exchange *exchange);
+/* A call that is under way, for the broker after us. -ENOMEM. */
+int dispatch_describe(const struct exchange *exchange, struct call_record *ret);
+/* There it is under way again, from its next dispatch_continue() on. NULL when it is answered instead, or lost with its
+ * session. */
+struct exchange *dispatch_resume(struct session *session, struct broker *broker, const struct call_record *record);
 /* Takes NULL. A parked call is parked no more. */
 struct exchange *exchange_free(struct exchange *exchange);
 

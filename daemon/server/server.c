@@ -311,6 +311,7 @@ static int begin(struct server *server, int given)
         if (r < 0)
                 return r;
         declared_settle(server->broker);
+        handover_go_on(server);
         server->manager.serves_given = given >= 0;
         if (given >= 0)
                 welcome(server, given);
@@ -362,6 +363,8 @@ void server_stop(struct server *server, bool keep)
         server->stopping = true;
         server_tick(server);
         manager_end(server);
+        if (keep)
+                handover_give(server);
         broker_stop(server->broker, keep);
         while ((session = LIST_FIRST(&server->sessions)))
                 session_end(session, false);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "daemon/broker.h"
+#include "daemon/server/handover.h"
 #include "daemon/server/manager.h"
 #include "daemon/server/unread.h"
 
@@ -31,6 +32,7 @@ struct server {
         LIST_HEAD(, session) sessions;
         struct unread unread;
         struct manager manager;
+        struct handover handover;
 };
 
 /* The sockets of a server, which it takes over. */
@@ -40,10 +42,10 @@ struct server_sockets {
         int given; /* a connection that is there from the beginning, and as long as which we serve; -1: none */
 };
 
-/* The time without anybody and the service manager were set by manager_init(). -errno. The broker stays the caller's; it is
+/* The time without anybody and the service manager were set by manager_init(), and who keeps sessions in `handover`. -errno. The broker stays the caller's; it is
  * given the server's thread pool for what takes long. */
 int server_init(struct server *server, uv_loop_t *loop, struct broker *broker, struct server_sockets *sockets);
-/* Ends all sessions, without a word to anybody, and closes all handles but those of the signals, which do nothing any more;
+/* Ends all sessions that are not handed over, without a word to anybody, and closes all handles but those of the signals, which do nothing any more;
  * the loop then runs dry. `keep`: another broker goes on with what there is. Again is harmless. */
 void server_stop(struct server *server, bool keep);
 /* The very last: lets go of the signals, too, and ignores what still comes. */

@@ -284,6 +284,27 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
 /* --- beginning --------------------------------------------------------------------------------------------------- */
 
+/* Its peer is known to the broker. On failure it is freed. */
+static int begin(struct session *session, struct server *server, int fd)
+{
+        int r = uv_poll_init(server->loop, &session->poll, fd);
+
+        if (r < 0) {
+                broker_disconnect(server->broker, &session->peer, false);
+                free(session);
+                return r; /* libuv's errors are errno values */
+        }
+        session->server = server;
+        session->stall.on_due = on_stall;
+        stream_init(&session->stream, fd, MESSAGE_MAX);
+        session->stream.tally = &session->peer.account->unread_fds;
+        session->stream.tally_max =
+                account_limits(session->peer.account, &server->broker->settings.limits).unread_fds_per_user;
+        session->stream.takes_fds = false; /* no call takes any, and peers could pile them up in unfinished messages */
+        LIST_INSERT_HEAD(&server->sessions, session, in_server);
+        return 0;
+}
+
 int session_new(struct server *server, int fd, struct identity *identity, struct refusal *refusal)
 {
         struct session *session = calloc(1, sizeof(*session));
@@ -298,20 +319,45 @@ int session_new(struct server *server, int fd, struct identity *identity, struct
                 free(session);
                 return r;
         }
-        r = uv_poll_init(server->loop, &session->poll, fd);
-        if (r < 0) {
-                broker_disconnect(server->broker, &session->peer, false);
-                free(session);
-                return r; /* libuv's errors are errno values */
+        r = begin(session, server, fd);
+        if (r == 0)
+                update_poll(session);
+        return r;
+}
+
+/* What was under way moves out of the record. */
+static void put_back(struct session *session, struct session_record *record)
+{
+        struct stream *stream = &session->stream;
+
+        broker_rejoin(&session->peer, record);
+        session->input_ended = record->input_ended;
+        stream->n_unread = record->n_unread;
+        *stream->tally += record->n_unread;
+        if (stream_go_on(stream, record->input, record->n_input, record->refused) < 0)
+                session->input_ended = true;
+        if (record->output && stream_queue(stream, take_ptr(record->output), record->n_output, NULL) < 0)
+                session->input_ended = true; /* the next answers must not take their place */
+        else if (record->call.text)
+                session->exchange = dispatch_resume(session, session->server->broker, &record->call);
+}
+
+int session_resume(struct server *server, int fd, struct identity *identity, struct session_record *record)
+{
+        struct session *session = calloc(1, sizeof(*session));
+        int r;
+
+        if (!session) {
+                identity_deinit(identity);
+                return -ENOMEM;
         }
-        session->server = server;
-        session->stall.on_due = on_stall;
-        stream_init(&session->stream, fd, MESSAGE_MAX);
-        session->stream.tally = &session->peer.account->unread_fds;
-        session->stream.tally_max =
-                account_limits(session->peer.account, &server->broker->settings.limits).unread_fds_per_user;
-        session->stream.takes_fds = false; /* no call takes any, and peers could pile them up in unfinished messages */
-        LIST_INSERT_HEAD(&server->sessions, session, in_server);
-        update_poll(session);
-        return 0;
+        r = broker_reconnect(server->broker, identity, ++server->last_connection, &session->peer, record);
+        if (r < 0) {
+                free(session);
+                return r;
+        }
+        r = begin(session, server, fd);
+        if (r == 0)
+                put_back(session, record);
+        return r;
 }

@@ -13,6 +13,7 @@ struct exchange;
 struct identity;
 struct refusal;
 struct server;
+struct session_record;
 
 /* One peer: its socket, and the one call that is being answered. Calls are answered strictly in their order, so while one
  * waits the next ones are left in the socket. */
@@ -34,6 +35,9 @@ struct session {
 
 /* Takes the identity over, also on failure, and the socket where it succeeds. 0; REFUSED_QUOTA with its facts; -errno. */
 int session_new(struct server *server, int fd, struct identity *identity, struct refusal *refusal);
+/* Goes on with one of the broker before us, from its next session_step() on; ownership likewise. -ESTALE: the socket is not
+ * its own; -errno. */
+int session_resume(struct server *server, int fd, struct identity *identity, struct session_record *record);
 /* It is over: leaves everything, and frees when the loop allows. */
 void session_end(struct session *session, bool died);
 

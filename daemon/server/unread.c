@@ -19,12 +19,6 @@ enum {
         LOOK_LAST_USEC = 1000 * 1000,
 };
 
-struct leftover {
-        struct stream stream;
-        struct account *account;
-        LIST_ENTRY(leftover) link;
-};
-
 static void leftover_free(struct server *server, struct leftover *leftover)
 {
         LIST_REMOVE(leftover, link);
@@ -64,6 +58,17 @@ static void on_look(struct agenda_item *item, void *data)
         look_later(server);
 }
 
+static void begin(struct server *server, struct leftover *leftover, struct account *account, int64_t n_unread)
+{
+        leftover->stream.tally = &account->unread_fds;
+        leftover->stream.n_unread = n_unread;
+        leftover->account = account;
+        LIST_INSERT_HEAD(&server->unread.leftovers, leftover, link);
+        server->unread.interval = LOOK_FIRST_USEC;
+        server->unread.look.on_due = on_look;
+        look_later(server);
+}
+
 void unread_keep(struct server *server, struct session *session)
 {
         struct stream *stream = &session->stream;
@@ -76,14 +81,24 @@ void unread_keep(struct server *server, struct session *session)
                 return;
         shutdown(stream->fd, SHUT_RDWR);
         stream_init(&leftover->stream, take_fd(stream->fd), 0);
-        leftover->stream.tally = stream->tally;
-        leftover->stream.n_unread = stream->n_unread;
+        begin(server, leftover, session->peer.account, stream->n_unread);
         stream->n_unread = 0;
-        leftover->account = session->peer.account;
-        LIST_INSERT_HEAD(&server->unread.leftovers, leftover, link);
-        server->unread.interval = LOOK_FIRST_USEC;
-        server->unread.look.on_due = on_look;
-        look_later(server);
+}
+
+int unread_take_up(struct server *server, int fd, uid_t uid, int64_t n_unread)
+{
+        struct leftover *leftover = calloc(1, sizeof(*leftover));
+        struct account *account = leftover ? registry_account(&server->broker->registry, uid) : NULL;
+
+        if (!account) {
+                free(leftover);
+                close_fd(fd);
+                return -ENOMEM;
+        }
+        stream_init(&leftover->stream, fd, 0);
+        account->unread_fds += n_unread;
+        begin(server, leftover, account, n_unread);
+        return 0;
 }
 
 void unread_settle(struct server *server)

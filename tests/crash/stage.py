@@ -7,6 +7,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import time
 
@@ -132,10 +133,6 @@ class Stage(Manager):
 
     def name_of(self, pid):
         return next((name for name, puppet in self.puppets.items() if puppet.pid == pid), "?")
-
-    def hear_all(self):
-        while select.select([self.notify], [], [], 0)[0]:
-            self.hear()
 
     def wait(self, is_so, what):
         """`what`: a descriptor that tells of it. Meanwhile brokers may come and go."""
@@ -263,11 +260,22 @@ class Stage(Manager):
 
     buffer = ctypes.create_string_buffer(256)
 
+    def has_sessions(self, name):
+        """And nothing else: those of who is still connected are for the next broker."""
+        with socket.socket(fileno=os.dup(self.kept[name])) as queue:
+            queue.setblocking(False)
+            names = []
+            with contextlib.suppress(BlockingIOError):
+                while names[-1:] != [b""]:
+                    names.append(queue.recv(64))
+        return set(names) - {b""} and all(name.startswith(b"s") for name in names if name)
+
     def left(self):
         """When all is over."""
-        left = self.strays([]) + [f"descriptor {name} is kept" for name in self.kept]
+        left = self.strays([]) + [f"descriptor {name} is kept" for name in self.kept if not self.has_sessions(name)]
         keys = subprocess.run([LEDGER_KEYS, self.path("run")], capture_output=True, text=True, check=True).stdout
-        left += [f"record {key} in the ledger" for key in keys.splitlines() if key[0] not in "AV"]
+        left += [f"record {key} in the ledger" for key in keys.splitlines()
+                 if key[0] not in ("AVS" if self.kept_there else "AV")]
         files = self.files()
         return left + [f"file {name} in {home}" for home, names in files["homes"].items() for name in names] + \
             [f"directory of {names}" for names in files["own"]]

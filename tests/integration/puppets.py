@@ -143,6 +143,10 @@ class Actor:
     def call(self, method, **parameters):
         return self.connection.call(method, **parameters)
 
+    def send(self, method, **parameters):
+        """Without waiting for what it says."""
+        self.connection.send(method, **parameters)
+
     def open(self, **parameters):
         """Open, and map what was granted."""
         self.connection.send("Open", **parameters)

@@ -1,6 +1,6 @@
 /* holder ENVIRONMENT BACKING SLOT SLOTS: joins or makes the environment, fills its own slot of the memory, and says
- * "PID holds". For each line that it reads then it looks whether its slot is as it left it and says "well" or "spoilt"; at
- * the end of the input it leaves.
+ * "PID holds". For each line that it reads then it looks whether its slot is as it left it and says "well" or "spoilt"; for
+ * the line "call" it asks the broker first, on the session that it has. At the end of the input it leaves.
  *
  * holder ENVIRONMENT SLOTS: joins for reading, and says whether all slots but the empty ones are as they were filled. */
 
@@ -47,6 +47,15 @@ static uint64_t *map(struct region_env *env)
         return memory;
 }
 
+static void call(struct region_broker *broker, const char *environment)
+{
+        struct region_description *description;
+
+        if (region_describe(broker, environment, &description) != REGION_OK)
+                fail("describe");
+        region_description_free(description);
+}
+
 static void hold(struct region_broker *broker, char **argv)
 {
         unsigned slot = (unsigned)atoi(argv[3]), slots = (unsigned)atoi(argv[4]);
@@ -69,8 +78,11 @@ static void hold(struct region_broker *broker, char **argv)
                 fail("ready");
         fill(words + (size_t)slot * SLOT, slot);
         printf("%d holds\n", (int)getpid());
-        while (fgets(line, sizeof(line), stdin))
+        while (fgets(line, sizeof(line), stdin)) {
+                if (strcmp(line, "call\n") == 0)
+                        call(broker, argv[1]);
                 puts(is_well(words + (size_t)slot * SLOT, slot) ? "well" : "spoilt");
+        }
 }
 
 static void look(struct region_broker *broker, char **argv)

@@ -2,7 +2,8 @@
 """The broker as a service of a real systemd, which runs in namespaces of its own (lab): activation, the store of
 descriptors, crashes, restarts, the watchdog, with clients that live through all of it.
 
-LAB_CLIENTS says how many clients live through each; the default is 20.
+LAB_CLIENTS says how many clients live through each; the default is 20. LAB_SESSIONS says how many sessions are handed over in
+one restart; the default is 500.
 """
 
 import json
@@ -17,6 +18,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ["BUILD"]
 CLIENTS = int(os.environ.get("LAB_CLIENTS", "20"))
+SESSIONS = int(os.environ.get("LAB_SESSIONS", "500"))
 PATIENCE = 60  # seconds, for anything; a busy machine is slow
 EXPOSURE = 0.8  # of the unit of the system, as `systemd-analyze security` counts
 BACKINGS = "memfd", "sysv", "posix", "file", "private"
@@ -41,6 +43,7 @@ class Lab:
         os.mkdir(self.root)
         subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir", stage], check=True)
         shutil.copy(os.environ["HOLDER"], os.path.join(stage, "usr/local/bin/holder"))
+        shutil.copy(os.path.join(HERE, "talker.py"), os.path.join(stage, "usr/local/bin/talker"))
         self.process = subprocess.Popen([os.path.join(HERE, "lab"), self.root, stage], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, start_new_session=True)
         word, _, rest = self.process.stdout.readline().strip().partition(" ")
@@ -116,23 +119,26 @@ class Service:
         return self.lab.run("journalctl", "--unit=region-broker.service", "--output=cat", "--quiet")
 
 
-class Client:
-    """A process in the lab that holds an environment."""
+class Program:
+    """A process in the lab that does what lines of text say."""
 
-    def __init__(self, service, environment, backing, slot, slots, user=4711):
-        self.service, self.environment, self.backing, self.slot = service, environment, backing, slot
-        self.process = subprocess.Popen(service.lab.command(["holder", environment, backing, slot, slots], user),
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, service, words, user):
+        self.service = service
+        self.process = subprocess.Popen(service.lab.command(words, user), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
         self.pid = None
 
-    def wait(self):
+    def wait(self, word):
         words = self.process.stdout.readline().split()
-        assert words[1:] == ["holds"], words
+        assert words[1:] == [word], words
         self.pid = int(words[0])
 
-    def is_well(self):
-        self.process.stdin.write("?\n")
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
+
+    def is_well(self, line="?"):
+        self.tell(line)
         return self.process.stdout.readline() == "well\n"
 
     def kill(self):
@@ -143,6 +149,17 @@ class Client:
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
+
+
+class Client(Program):
+    """One that holds an environment."""
+
+    def __init__(self, service, environment, backing, slot, slots, user=4711):
+        super().__init__(service, ["holder", environment, backing, slot, slots], user)
+        self.environment, self.backing, self.slot = environment, backing, slot
+
+    def wait(self, word="holds"):
+        super().wait(word)
 
 
 def setUpModule():
@@ -201,8 +218,8 @@ class WithClients(unittest.TestCase):
         for environment in {client.environment for client in self.clients if client.backing != "private"}:
             self.assertEqual(lab.run("holder", environment, self.slots, user=self.user or 4711), "well\n", environment)
 
-    def check_nothing_is_lost_by(self, happens, n=CLIENTS):
-        """By what happens to the broker, after which there is another."""
+    def check_nothing_is_lost_by(self, happens, n=CLIENTS, standing="resumed"):
+        """By what happens to the broker, after which there is another. `standing`: of the clients then."""
         self.start_clients(n)
         before, standings = self.attachments()
         self.assertEqual(len(before), n)
@@ -213,8 +230,8 @@ class WithClients(unittest.TestCase):
         self.service.wait_for_another(main)
         after, standings = self.attachments()
         self.assertEqual(after, before)
-        self.assertEqual(standings, {"resumed"})
-        self.assertEqual(self.service.stored(), stored)
+        self.assertEqual(standings, {standing})
+        wait_until(lambda: self.service.stored() == stored, "no session is in the store")
         self.check_bytes()
         self.assertEqual(self.service.call("GetStatistics")["counters"]["reclaimed"], 0)
         self.check_all_goes_with_the_clients()
@@ -226,6 +243,27 @@ class WithClients(unittest.TestCase):
         wait_until(lambda: self.service.stored() == 0, "the store is empty")
         self.assertNotIn("0x", lab.run("ipcs", "-m"))
         self.assertEqual(lab.run("ls", "/dev/shm"), "")
+
+    def start_talker(self, *words):
+        talker = Program(self.service, ["talker", *words], self.user or 4711)
+        self.addCleanup(talker.close)
+        talker.wait("talks")
+        return talker
+
+    def check_clients_notice_nothing(self):
+        """Of restarts: what is under way goes on, and each that calls has the answer on the connection that it has."""
+        self.start_clients(len(BACKINGS))
+        talker = self.start_talker()
+        for _ in range(2):
+            self.restart(self.service.main())
+            talker.tell("go on")
+            talker.wait("talks")
+        self.assertTrue(talker.is_well("end"))
+        for client in self.clients:
+            self.assertTrue(client.is_well("call"), client.environment)
+        self.assertEqual(self.attachments()[1], {"connected"})
+        talker.close()
+        self.check_all_goes_with_the_clients()
 
     @staticmethod
     def kill(main):
@@ -259,7 +297,30 @@ class SystemService(WithClients):
         self.check_nothing_is_lost_by(self.kill)
 
     def test_nothing_is_lost_when_the_broker_is_restarted(self):
-        self.check_nothing_is_lost_by(self.restart)
+        self.check_nothing_is_lost_by(self.restart, standing="connected")
+
+    def test_clients_do_not_notice_that_the_broker_is_restarted(self):
+        self.check_clients_notice_nothing()
+
+    def test_many_sessions_are_handed_over_in_little_time(self):
+        talker = self.start_talker("many", SESSIONS)
+        main, begin = self.service.main(), time.monotonic()
+        self.restart(main)
+        print(f"restart with {SESSIONS} sessions: {time.monotonic() - begin:.2f} s", file=sys.stderr)
+        self.assertNotEqual(self.service.main(), main)
+        self.assertTrue(talker.is_well())
+        self.assertGreaterEqual(self.service.call("GetStatistics")["sessions"], SESSIONS)
+        talker.close()
+        self.check_all_goes_with_the_clients()
+
+    def test_stopped_it_lets_go_of_all_sessions(self):
+        talker = self.start_talker("many", 5)
+        self.service.systemctl("stop", "region-broker.service")
+        self.assertEqual(self.service.stored(), 0)
+        self.assertFalse(talker.is_well())
+        self.service.systemctl("start", "region-broker.service")
+        self.assertEqual(self.service.call("GetStatistics")["sessions"], 1)
+        self.assertEqual(self.service.stored(), 0)
 
     def test_nothing_is_lost_when_the_broker_hangs(self):
         self.service.set("[Service]\nWatchdogSec=2\n")
@@ -375,7 +436,10 @@ class UserService(WithClients):
         self.check_nothing_is_lost_by(self.kill)
 
     def test_nothing_is_lost_when_the_broker_is_restarted(self):
-        self.check_nothing_is_lost_by(self.restart)
+        self.check_nothing_is_lost_by(self.restart, standing="connected")
+
+    def test_clients_do_not_notice_that_the_broker_is_restarted(self):
+        self.check_clients_notice_nothing()
 
 
 if __name__ == "__main__":
