@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The broker is killed at each effect that it has on what is outside of it, in a run of a scenario for each; then the
-next one goes on. First the scenario is played to its end without that, and what there is after each step is noted. In each
-other run there has to be, after the crash, what there was before the step that it cut off, or after it; all memory that
-a live process has is as it was; the step is done again and the scenario goes on to its end; then nothing is left.
+next one goes on. First the scenario is played to its end without that, and what there is after each step is noted. In
+each other run there has to be, after the crash, what there was before the step that it cut off, or after it; all memory
+that a live process has is as it was; the step is done again and the scenario goes on to its end; then nothing is left.
 
     CRASH_ONLY=kept:Files:17:before    one run again, as it was reported
+    CRASH_ONLY=kept:Files              all of that scenario
     CRASH_FULL=1                       more: torn commits, both ends of each effect, more crashes of recoveries
     CRASH_PATIENCE=5                   so many seconds until what does not come is taken for lost
 
@@ -17,6 +18,7 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -33,6 +35,7 @@ FULL = "CRASH_FULL" in os.environ
 WORKERS = 2
 PATIENCE = float(os.environ.get("CRASH_PATIENCE", PATIENCE / 2))
 SKIP = 77
+is_over = False
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -72,7 +75,8 @@ class Run:
                 self.crashed_in = step.__name__
                 stage.forget_waiting()
                 there = self.settle(step.also and [before, after, *step.also(before, after)], step.makes)
-                scenario.may_be_done = scenario.may_be_done or there != before
+                # what becomes of memory without a name is not seen where nobody keeps it
+                scenario.may_be_done = scenario.may_be_done or there != before or not stage.kept_there
         if stage.crashes != crashes or number == len(scenario.steps()):
             self.crashed_in = self.crashed_in or step.__name__
             self.settle([after] if after else None, step.makes)
@@ -135,6 +139,8 @@ def play(chapter, kept, at=None, expected=None):
         return run and run.stage.killed_at, 1, f"in {run and run.crashed_in}:\n{traceback.format_exc()}"
     finally:
         reap_orphans()
+        if is_over:
+            os._exit(1)
 
 
 def rehearse(chapter, kept):
@@ -159,6 +165,13 @@ def free_key(worker):
     return key
 
 
+def end_worker(*_):
+    """The pool would make a result of what ends a run, and go on."""
+    global is_over
+    is_over = True
+    sys.exit(1)
+
+
 def begin_worker(numbers):
     global worker_key
     with numbers.get_lock():
@@ -166,7 +179,7 @@ def begin_worker(numbers):
         worker_key = free_key(numbers.value)
     # what a dead member leaves behind is ours to bury; and we end in order when the test is ended
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, end_worker)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
@@ -193,7 +206,7 @@ class Tally:
             print(f"CRASH_ONLY={name}:{at}, killed at {killed_at}, {failure}", flush=True)
 
     def show(self, seconds):
-        for kind in self.tried:
+        for kind in filter(self.tried.get, self.tried):
             print(f"{kind}: {self.tried[kind]} tried, {self.good[kind]} good")
         print(f"{sum(self.tried.values())} tried, {sum(self.good.values())} good, {self.missed} did not come to it, "
               f"{seconds:.0f} seconds")
@@ -211,8 +224,8 @@ def stories():
     yield from ((chapter, False) for chapter in chapters if FULL or chapter.uses_memory)
 
 
-def try_all(pool, tally):
-    plain = {story: pool.submit(rehearse, *story) for story in stories()}
+def try_all(pool, tally, only):
+    plain = {story: pool.submit(rehearse, *story) for story in stories() if only in (None, name_of(*story))}
     futures = {}
     for story, future in plain.items():
         effects, expected = future.result()
@@ -223,8 +236,8 @@ def try_all(pool, tally):
 
 
 def try_one(pool, tally, only):
-    kept, chapter, at = only.split(":", 2)
-    story = next(story for story in stories() if name_of(*story) == f"{kept}:{chapter}")
+    name, at = re.fullmatch(r"(\w+:\w+):(.*)", only).groups()
+    story = next(story for story in stories() if name_of(*story) == name)
     expected = pool.submit(rehearse, *story).result()[1]
     tally.note(name_of(*story), at, *pool.submit(play, *story, at, expected).result())
 
@@ -233,13 +246,13 @@ def main():
     if "SANITIZED" in os.environ:
         print("no library can be loaded before that of a sanitizer")
         return SKIP
-    begin, tally, numbers = time.monotonic(), Tally(), multiprocessing.Value("i", 0)
+    only, begin, tally, numbers = os.environ.get("CRASH_ONLY"), time.monotonic(), Tally(), multiprocessing.Value("i", 0)
     with concurrent.futures.ProcessPoolExecutor(
             WORKERS, multiprocessing.get_context("fork"), begin_worker, (numbers,)) as pool:
-        if "CRASH_ONLY" in os.environ:
-            try_one(pool, tally, os.environ["CRASH_ONLY"])
+        if only and only.count(":") > 1:
+            try_one(pool, tally, only)
         else:
-            try_all(pool, tally)
+            try_all(pool, tally, only)
     tally.show(time.monotonic() - begin)
     return bool(tally.failures)
 
