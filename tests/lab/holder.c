@@ -5,37 +5,17 @@
  * holder ENVIRONMENT SLOTS: joins for reading, and says whether all slots but the empty ones are as they were filled. */
 
 #include "client/libregion.h"
-#include <stdint.h>
+#include "tests/lab/slots.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { SLOT = 4096 / sizeof(uint64_t) };
-
 static _Noreturn void fail(const char *what)
 {
         printf("failed: %s: %s\n", what, region_error_message());
         exit(EXIT_FAILURE);
-}
-
-static uint64_t word(unsigned slot, size_t i)
-{
-        return (slot + 1) * UINT64_C(0x9e3779b97f4a7c15) + i;
-}
-
-static void fill(uint64_t *words, unsigned slot)
-{
-        for (size_t i = 0; i < SLOT; i++)
-                words[i] = word(slot, i);
-}
-
-static int is_well(const uint64_t *words, unsigned slot)
-{
-        for (size_t i = 0; i < SLOT; i++)
-                if (words[i] != word(slot, i))
-                        return 0;
-        return 1;
 }
 
 static uint64_t *map(struct region_env *env)
@@ -59,7 +39,7 @@ static void call(struct region_broker *broker, const char *environment)
 static void hold(struct region_broker *broker, char **argv)
 {
         unsigned slot = (unsigned)atoi(argv[3]), slots = (unsigned)atoi(argv[4]);
-        struct region_spec spec = { .name = "slots", .size = (size_t)slots * 4096 };
+        struct region_spec spec = { .name = "slots", .size = (size_t)slots * SLOT_BYTES };
         struct region_env_options options = {
                 .create = REGION_CREATE_IF_ABSENT,
                 .backing = region_backing_from_word(argv[2]),
@@ -76,19 +56,19 @@ static void hold(struct region_broker *broker, char **argv)
         words = map(env);
         if (region_env_role(env) == REGION_ROLE_INITIALIZER && region_env_ready(env) != REGION_OK)
                 fail("ready");
-        fill(words + (size_t)slot * SLOT, slot);
+        slot_fill(words + (size_t)slot * SLOT_WORDS, slot);
         printf("%d holds\n", (int)getpid());
         while (fgets(line, sizeof(line), stdin)) {
                 if (strcmp(line, "call\n") == 0)
                         call(broker, argv[1]);
-                puts(is_well(words + (size_t)slot * SLOT, slot) ? "well" : "spoilt");
+                puts(slot_is_well(words + (size_t)slot * SLOT_WORDS, slot) ? "well" : "spoilt");
         }
 }
 
 static void look(struct region_broker *broker, char **argv)
 {
         struct region_env_options options = { .access = REGION_READ };
-        static const uint64_t empty[SLOT];
+        static const uint64_t empty[SLOT_WORDS];
         unsigned slots = (unsigned)atoi(argv[2]);
         struct region_env *env;
         const uint64_t *words;
@@ -96,8 +76,8 @@ static void look(struct region_broker *broker, char **argv)
         if (region_env_open(broker, argv[1], &options, &env) != REGION_OK)
                 fail("open");
         words = map(env);
-        for (unsigned slot = 0; slot < slots; slot++, words += SLOT)
-                if (!is_well(words, slot) && memcmp(words, empty, sizeof(empty)) != 0) {
+        for (unsigned slot = 0; slot < slots; slot++, words += SLOT_WORDS)
+                if (!slot_is_well(words, slot) && memcmp(words, empty, sizeof(empty)) != 0) {
                         puts("spoilt");
                         return;
                 }
