@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -160,6 +161,20 @@ static void close_all_but(int one, int other)
         close_range((unsigned)higher + 1, UINT_MAX, 0);
 }
 
+/* Memory of the broker's that the test has mapped already would be held by the copy. */
+static void unmap_shared(void)
+{
+        FILE *maps = fopen("/proc/self/maps", "re");
+        unsigned long from, to;
+        char line[4096], shared;
+
+        while (maps && fgets(line, sizeof(line), maps))
+                if (sscanf(line, "%lx-%lx %*3c%c", &from, &to, &shared) == 3 && shared == 's')
+                        munmap((void *)from, to - from);
+        if (maps)
+                fclose(maps);
+}
+
 /* SIGINT first: a broker that stops in order leaves nothing of its own behind, whatever the test has made it hold. */
 static _Noreturn void guard(const char *directory, int test, int broker)
 {
@@ -168,6 +183,7 @@ static _Noreturn void guard(const char *directory, int test, int broker)
         setsid();
         prctl(PR_SET_NAME, "test-guardian");
         close_all_but(test, broker);
+        unmap_shared();
         while (poll(&gone, 1, -1) < 0 && errno == EINTR)
                 ;
         gone.fd = broker;
