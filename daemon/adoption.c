@@ -1,10 +1,14 @@
 /* Adopt: a forked child says that what it inherited is in use. It is given nothing that it does not have: the memory is
- * mapped in it already, and until now only the proof knew of that. */
+ * mapped in it already, and until now only the proof knew of that. Resume: who lost the connection says the same of what it
+ * has, and is again what it was. */
 
 #include "daemon/core/policy.h"
 #include "daemon/describing.h"
 #include "daemon/events.h"
 #include "daemon/granting.h"
+#include "daemon/host/control.h"
+#include "daemon/lifecycle.h"
+#include "daemon/missing.h"
 #include "daemon/reclaim.h"
 #include "daemon/resuming.h"
 #include "proto/util.h"
@@ -19,14 +23,6 @@ static void free_all(struct attachment **attachments, size_t n)
         free(attachments);
 }
 
-static bool is_named(const struct string_array *names, const struct region *region)
-{
-        for (size_t i = 0; i < names->n; i++)
-                if (strcmp(names->items[i], region->name) == 0)
-                        return true;
-        return !names->given;
-}
-
 /* One attachment for each region that the caller has. */
 static int plan(struct broker *broker, struct member *member, const struct string_array *names,
                 struct attachment ***ret)
@@ -39,7 +35,7 @@ static int plan(struct broker *broker, struct member *member, const struct strin
         if (!attachments)
                 return -ENOMEM;
         TAILQ_FOREACH(region, &environment->regions, in_environment) {
-                if (!is_named(names, region))
+                if (!string_array_has(names, region->name))
                         continue;
                 attachments[n] = attachment_new(member, region, member->access, broker->realtime);
                 if (!attachments[n]) {
@@ -83,35 +79,100 @@ static enum access most_access(const struct peer *peer, const struct environment
         return policy_may_access(peer, environment, ACCESS_WRITE) ? ACCESS_WRITE : ACCESS_READ;
 }
 
-int broker_adopt(struct broker *broker, struct request *request, const struct adopt_args *args,
-                 struct environment **ret)
+/* Makes the caller a member that has what it says it has, unless it is one. */
+static int adopt_anew(struct broker *broker, struct request *request, struct environment *environment,
+                      enum access wanted, const struct string_array *names)
 {
-        struct environment *environment;
-        enum access access;
+        enum access access = wanted ? wanted : most_access(request->peer, environment);
         int r;
 
-        r = broker_describe(broker, request, args->environment, &environment);
-        if (r != 0)
-                return r;
-        access = args->access ? args->access : most_access(request->peer, environment);
         if (!policy_may_access(request->peer, environment, access))
                 return refuse(&request->refusal, REFUSED_PERMISSION);
-        if (resuming_join(request->peer, environment)) {
-                *ret = environment;
+        if (resuming_join(request->peer, environment))
                 return 0;
-        }
         if (environment->state == STATE_INITIALIZING || environment->backing == BACKING_PRIVATE) {
                 request->refusal.environment = environment;
                 return refuse(&request->refusal,
                               environment->state == STATE_INITIALIZING ? REFUSED_NOT_READY : REFUSED_BUSY);
         }
-        if (!member_find(request->peer, environment)) {
-                r = describing_grant(broker, &request->refusal, environment, access);
-                if (r == 0)
-                        r = adopt(broker, request, environment, access, &args->regions);
-                if (r != 0)
-                        return r;
+        if (member_find(request->peer, environment))
+                return 0;
+        r = describing_grant(broker, &request->refusal, environment, access);
+        return r == 0 ? adopt(broker, request, environment, access, names) : r;
+}
+
+int broker_adopt(struct broker *broker, struct request *request, const struct adopt_args *args,
+                 struct environment **ret)
+{
+        int r = broker_describe(broker, request, args->environment, ret);
+
+        if (r != 0)
+                return r;
+        if (args->session.given)
+                request->peer->session = args->session.value;
+        return adopt_anew(broker, request, *ret, args->access, &args->regions);
+}
+
+/* --- after a lost connection ------------------------------------------------------------------------------------- */
+
+/* What it was granted and does not know of, it has asked for and not been told. */
+static void note_unclaimed(struct member *member, const struct string_array *names)
+{
+        struct attachment *attachment;
+
+        LIST_FOREACH(attachment, &member->attachments, in_member)
+                attachment->unclaimed = !string_array_has(names, attachment->region->name);
+}
+
+static enum role role_of(const struct member *member)
+{
+        const struct environment *environment = member->environment;
+
+        if (environment->initializer == member)
+                return ROLE_INITIALIZER;
+        return environment->recoverer == member ? ROLE_RECOVERER : ROLE_MEMBER;
+}
+
+static int refuse_unknown(struct request *request, const struct resume_args *args)
+{
+        request->refusal.name = args->environment;
+        return refuse(&request->refusal, REFUSED_NO_ENVIRONMENT);
+}
+
+/* What is retired can be resumed, and by nobody new be adopted. */
+static int resume(struct broker *broker, struct request *request, struct environment *environment,
+                  const struct resume_args *args)
+{
+        if (resuming_take_over(request->peer, environment) || member_find(request->peer, environment))
+                return 0;
+        if (environment->state == STATE_RETIRED || !policy_may_see(request->peer, environment))
+                return refuse_unknown(request, args);
+        return adopt_anew(broker, request, environment, args->access, &args->regions);
+}
+
+int broker_resume(struct broker *broker, struct request *request, const struct resume_args *args, struct resumed *ret)
+{
+        struct environment *environment = registry_find_id(&broker->registry, args->id);
+        struct member *member;
+        int control_fd, r;
+
+        if (!environment)
+                return refuse_unknown(request, args);
+        control_fd = control_open(environment->control);
+        if (control_fd < 0)
+                return refuse_resource(&request->refusal, "open", control_fd);
+        if (args->session.given)
+                request->peer->session = args->session.value;
+        r = resume(broker, request, environment, args);
+        if (r != 0) {
+                close_fd(control_fd);
+                return r;
         }
-        *ret = environment;
+        member = member_find(request->peer, environment);
+        note_unclaimed(member, &args->regions);
+        missing_let_go(broker, member, &args->regions);
+        *ret = (struct resumed){ environment, role_of(member), control_fd };
+        if (environment->state != STATE_RETIRED && missing_is_for_good(environment))
+                lifecycle_retire(broker, environment, MISSING_RULE);
         return 0;
 }

@@ -156,6 +156,15 @@ struct environment *broker_find_home(struct broker *broker, const char *path);
  * where it names nothing, all that it may. */
 int broker_adopt(struct broker *broker, struct request *request, const struct adopt_args *args,
                  struct environment **ret);
+/* After the connection was lost: the caller says that it is still a member of the environment with that id. */
+struct resumed {
+        struct environment *environment;
+        enum role role;
+        int control_fd; /* owned */
+};
+int broker_resume(struct broker *broker, struct request *request, const struct resume_args *args, struct resumed *ret);
+/* Brings back the memory of a region that is missing, by `fd`, which stays the caller's. */
+int broker_offer(struct broker *broker, struct request *request, const struct offer_args *args, int fd);
 /* A watch begins, and ends with broker_unwatch(), which is harmless where none is. `since` < 0: from now on. */
 int broker_watch(struct broker *broker, struct request *request, int64_t since, uint64_t *ret_cursor);
 void broker_unwatch(struct request *request);

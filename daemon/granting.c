@@ -130,16 +130,12 @@ void granting_apply(struct broker *broker, struct granting *granting)
 
 struct member *granting_find_member_by_id(struct broker *broker, struct request *request, const char *id)
 {
-        struct member *member;
-        char own[REGISTRY_ID_SIZE];
+        struct environment *environment = registry_find_id(&broker->registry, id);
 
-        resuming_join_by_id(broker, request->peer, id);
-        LIST_FOREACH(member, &request->peer->members, in_peer) {
-                registry_write_id(&broker->registry, member->environment->id, &member->environment->given, own);
-                if (strcmp(own, id) == 0)
-                        return member;
-        }
-        return NULL;
+        if (!environment)
+                return NULL;
+        resuming_join(request->peer, environment);
+        return member_find(request->peer, environment);
 }
 
 int granting_find_member(struct broker *broker, struct request *request, const char *name,

@@ -8,6 +8,7 @@
 #include "daemon/host/memory.h"
 #include "daemon/host/reference.h"
 #include "daemon/log.h"
+#include "daemon/missing.h"
 #include "daemon/reclaim.h"
 #include "daemon/waiting.h"
 
@@ -159,6 +160,10 @@ void lifecycle_leave(struct broker *broker, struct member *member, bool died)
         /* it is written down together with what follows from it */
         if (was_initializer) {
                 lifecycle_retire(broker, environment, "its initializer left before it was ready");
+                return;
+        }
+        if (environment->state != STATE_RETIRED && missing_is_for_good(environment)) {
+                lifecycle_retire(broker, environment, MISSING_RULE);
                 return;
         }
         if (was_recoverer)

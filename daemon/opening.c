@@ -12,6 +12,7 @@
 #include "daemon/host/memory.h"
 #include "daemon/lifecycle.h"
 #include "daemon/log.h"
+#include "daemon/missing.h"
 #include "daemon/places.h"
 #include "daemon/reclaim.h"
 #include "daemon/resuming.h"
@@ -233,7 +234,7 @@ static int join_existing(struct broker *broker, struct request *request, struct 
         r = check_schema(request, environment, args);
         if (r != 0)
                 return r;
-        role = role_for(request, environment, access);
+        role = missing_is_any(environment) ? 0 : role_for(request, environment, access);
         if (role == 0)
                 return wait_for(broker, request, environment, args);
         if (environment->backing == BACKING_PRIVATE && environment->creator != request->peer->process) {
@@ -328,6 +329,17 @@ static int find_elsewhere(struct broker *broker, struct request *request, const 
         return r;
 }
 
+/* Who opens anew, without a word of what it has, has none of it: it was granted and the answer was lost, or the memory was let
+ * go. It is not the one to bring back what is missing. */
+static void leave_missing(struct broker *broker, struct request *request, struct environment *environment)
+{
+        struct member *member = member_find(request->peer, environment);
+
+        missing_let_go(broker, member, &(struct string_array){ .given = true });
+        if (missing_is_for_good(environment))
+                lifecycle_leave(broker, member, false);
+}
+
 /* --- the verbs --------------------------------------------------------------------------------------------------- */
 
 int broker_open(struct broker *broker, struct request *request, const struct open_args *args, struct opened *ret)
@@ -340,6 +352,8 @@ int broker_open(struct broker *broker, struct request *request, const struct ope
         if (r != 0)
                 return r;
         retire_if_home_is_another(broker, request, args);
+        if (args->session.given)
+                request->peer->session = args->session.value;
         environment = find_for_opening(broker, args);
         if (!environment) {
                 r = find_elsewhere(broker, request, args, &environment);
@@ -350,6 +364,11 @@ int broker_open(struct broker *broker, struct request *request, const struct ope
         if (r != 0)
                 return r;
         resumed = environment && resuming_join(request->peer, environment);
+        if (resumed && missing_is_any(environment)) {
+                leave_missing(broker, request, environment);
+                environment = find_for_opening(broker, args);
+                resumed = environment && member_find(request->peer, environment);
+        }
         if (environment && args->create == CREATE_ALWAYS && !resumed) {
                 if (!is_abandoned(environment) || !policy_may_remove(request->peer, environment))
                         return creation_refuse_taken(request, environment, args->environment);

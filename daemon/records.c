@@ -12,7 +12,7 @@
  *                N huge-pages  N hugetlb  N recovery  N key-given  S next-key  S created  process (its creator)
  *                N initializer  N recoverer  departed (the culprit)  N died-again  N last-number  T directory
  *                N own-directory  N described-by  T rule  N regions-reclaimed  S bytes-reclaimed  N regions  region...
- *   member       N version  process  N gid  N access  S since  N grants  { N region  N access  S since }...
+ *   member       N version  process  S session  N gid  N access  S since  N grants  { N region  N access  S since }...
  *   event        N version  N sequence  S realtime  N kind  T environment  N environment-id  T region  N uid  N gid  N mode
  *                N by-process  S pid  N uid  T command  N written  T...  O exit-status  O signal  T reason  O bytes
  *
@@ -395,6 +395,7 @@ void member_record_put(struct record *record, const struct member *member)
                 n++;
         record_put(record, VERSION);
         put_process(record, member->peer->process);
+        record_put_signed(record, member->session);
         record_put(record, member->peer->gid);
         record_put(record, member->access);
         record_put_signed(record, member->since_usec);
@@ -412,6 +413,7 @@ int member_record_take(struct reading *reading, struct member_record *ret)
         if (!is_version(reading))
                 return -EBADMSG;
         take_process(reading, &ret->process);
+        ret->session = record_take_signed(reading);
         ret->gid = (gid_t)record_take(reading);
         ret->access = (enum access)record_take(reading);
         ret->since_usec = record_take_signed(reading);

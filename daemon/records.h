@@ -54,6 +54,7 @@ struct grant_record {
 
 struct member_record {
         struct process_record process;
+        int64_t session;
         gid_t gid;
         enum access access;
         int64_t since_usec;

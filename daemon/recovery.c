@@ -12,6 +12,7 @@
 #include "daemon/leftovers.h"
 #include "daemon/lifecycle.h"
 #include "daemon/log.h"
+#include "daemon/missing.h"
 #include "daemon/reclaim.h"
 #include "daemon/records.h"
 #include "daemon/resuming.h"
@@ -33,7 +34,7 @@ struct recovery {
         struct process **dead; /* each with a reference */
         struct parts *parts;
         size_t n_dead, n_parts, next_part;
-        unsigned environments, regions, lost, members, died;
+        unsigned environments, regions, lost, missing, members, died;
 };
 
 /* Room for one more behind the first `n` of an array. */
@@ -105,6 +106,10 @@ static void find_memory(struct recovery *recovery, struct environment_record *re
                      memory_find(trace, environment->directory, keeping_take(broker, region), &region->memory) == 0))
                         continue;
                 keeping_drop(broker, region); /* it was something else */
+                if (memory_expect(trace, &region->memory) == 0) {
+                        recovery->missing++;
+                        continue;
+                }
                 recovery->lost++;
                 log_line_of(LOG_LEVEL_WARNING, LOG_FIELDS(.environment = environment->name, .region = region->name),
                             "lost region %s of environment %s: its %lld bytes are not to be found again", region->name,
@@ -272,6 +277,7 @@ static int add_member(struct recovery *recovery, const struct store_key *key, st
         if (!member)
                 return -ENOMEM;
         peer->gid = record.gid;
+        member->session = record.session;
         member_join(member);
         member->change.tombstone->second = key->second;
         member->change.written = true;
@@ -367,12 +373,14 @@ static void judge(struct broker *broker, struct environment *environment)
 {
         if (environment->state == STATE_RETIRED)
                 finish_retiring(broker, environment);
-        else if (has_lost(environment))
-                lifecycle_retire(broker, environment, "some of its memory did not outlive the broker before");
+        else if (has_lost(environment) || missing_is_for_good(environment))
+                lifecycle_retire(broker, environment, MISSING_RULE);
         else if (environment->lifetime == LIFETIME_CREATOR && !environment->creator->alive)
                 lifecycle_retire(broker, environment, "creator, its creator is gone");
-        else
+        else {
+                missing_tell(environment);
                 reclaim_consider(broker, environment);
+        }
 }
 
 static int undo(void *data, const struct store_key *key, const void *bytes, size_t n)
@@ -431,9 +439,11 @@ static int go_on(struct recovery *recovery)
         leftovers_clear(broker);
         ledger_begin(broker);
         if (recovery->environments > 0)
-                log_notice("resumed %u environments, %u regions (%u lost) and %u members; %u processes died meanwhile",
-                           recovery->environments, recovery->regions, recovery->lost, recovery->members,
-                           recovery->died);
+                log_notice(
+                        "resumed %u environments, %u regions (%u lost, %u missing) and %u members; %u processes died "
+                        "meanwhile",
+                        recovery->environments, recovery->regions, recovery->lost, recovery->missing, recovery->members,
+                        recovery->died);
         return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "daemon/host/control.h"
 #include "daemon/host/memory.h"
 #include "daemon/lifecycle.h"
+#include "daemon/missing.h"
 #include "daemon/reclaim.h"
 #include "proto/util.h"
 
@@ -49,6 +50,15 @@ static void take_back(struct broker *broker, struct environment *environment, st
         reclaim_region(broker, region);
 }
 
+/* The caller made it by this very call, and was never told. */
+static bool was_added_before(const struct member *member, const struct region *region, const struct spec *spec)
+{
+        const struct attachment *attachment = attachment_find(member, region);
+
+        return attachment && attachment->unclaimed && attachment->access == ACCESS_WRITE && !missing_is(region) &&
+               region->size >= spec->size;
+}
+
 int broker_add_region(struct broker *broker, struct request *request, const struct add_region_args *args,
                       struct grant *ret)
 {
@@ -64,8 +74,11 @@ int broker_add_region(struct broker *broker, struct request *request, const stru
                 return refuse(&request->refusal, REFUSED_PERMISSION);
         if (!lifecycle_is_open_to(environment, member))
                 return lifecycle_refuse(request, environment);
-        if (environment_find_region(environment, args->region->name))
-                return refuse_region(request, environment, args->region->name, REFUSED_REGION_EXISTS);
+        region = environment_find_region(environment, args->region->name);
+        if (region && was_added_before(member, region, args->region))
+                return grant_one(broker, request, environment, region, ACCESS_WRITE, ret);
+        if (region)
+                return refuse_region(request, environment, region->name, REFUSED_REGION_EXISTS);
         r = definition_check_region(broker, request, environment, args->region);
         if (r != 0)
                 return r;
@@ -102,6 +115,8 @@ int broker_attach(struct broker *broker, struct request *request, const struct a
         region = environment_find_region(environment, args->region);
         if (!region)
                 return refuse_region(request, environment, args->region, REFUSED_NO_REGION);
+        if (missing_is(region))
+                return lifecycle_refuse(request, environment);
         /* what was removed by force is still there for its members */
         if (environment->state != STATE_RETIRED && !lifecycle_is_open_to(environment, member))
                 return lifecycle_refuse(request, environment);
@@ -109,17 +124,6 @@ int broker_attach(struct broker *broker, struct request *request, const struct a
         if (r == 0)
                 events_note(broker, EVENT_KIND_ATTACHED, environment, region->name, request->peer->process, NULL, -1);
         return r;
-}
-
-/* By name among what the member has: one that was deleted under it is found here alone. */
-static struct attachment *find_attachment(const struct member *member, const char *name)
-{
-        struct attachment *attachment;
-
-        LIST_FOREACH(attachment, &member->attachments, in_member)
-                if (strcmp(attachment->region->name, name) == 0)
-                        return attachment;
-        return NULL;
 }
 
 static int find_left(struct broker *broker, struct request *request, const struct detach_args *args,
@@ -151,11 +155,13 @@ int broker_detach(struct broker *broker, struct request *request, const struct d
         if (r != 0)
                 return r;
         if (args->region) {
-                attachment = find_attachment(member, args->region);
+                attachment = attachment_find_named(member, args->region);
                 if (!attachment)
                         return refuse_region(request, environment, args->region, REFUSED_NOT_ATTACHED);
                 events_note(broker, EVENT_KIND_DETACHED, environment, args->region, request->peer->process, NULL, -1);
                 lifecycle_let_go(broker, attachment, true);
+                if (missing_is_for_good(environment))
+                        lifecycle_retire(broker, environment, MISSING_RULE);
                 return 0;
         }
         while ((attachment = LIST_FIRST(&member->attachments)))

@@ -39,6 +39,8 @@ int broker_remove(struct broker *broker, struct request *request, const struct r
                 *ret_bytes = request->awaited_bytes;
                 return 0;
         }
+        if (environment && args->id && environment != registry_find_id(&broker->registry, args->id))
+                environment = NULL; /* it has the name of the one that is meant */
         if (!environment || !policy_may_see(request->peer, environment)) {
                 request->refusal.name = args->environment;
                 return refuse(&request->refusal, REFUSED_NO_ENVIRONMENT);

@@ -35,18 +35,47 @@ static bool move(struct member *member, struct peer *peer)
         member->peer = peer;
         LIST_INSERT_HEAD(&peer->members, member, in_peer);
         change_touch(&member->change);
-        if (LIST_EMPTY(&from->members)) {
+        if (from == from->process->resumed && LIST_EMPTY(&from->members)) {
                 from->process->references--;
                 free_peer(from);
         }
         return true;
 }
 
+/* That of the session, among what another peer of its process has. */
+static struct member *find_own(const struct peer *other, const struct peer *peer, const struct environment *environment)
+{
+        struct member *member;
+
+        LIST_FOREACH(member, &other->members, in_peer)
+                if (member->environment == environment && member->session == peer->session)
+                        return member;
+        return NULL;
+}
+
 bool resuming_join(struct peer *peer, const struct environment *environment)
 {
-        struct member *member = peer->process->resumed ? member_find(peer->process->resumed, environment) : NULL;
+        const struct peer *kept = peer->process->resumed;
+        struct member *member = kept ? find_own(kept, peer, environment) : NULL;
 
         return member && !member_find(peer, environment) && move(member, peer);
+}
+
+bool resuming_take_over(struct peer *peer, const struct environment *environment)
+{
+        const struct peer *other;
+        struct member *member;
+
+        if (resuming_join(peer, environment))
+                return true;
+        if (peer->session == 0 || member_find(peer, environment))
+                return false;
+        LIST_FOREACH(other, &peer->process->peers, in_process) {
+                member = other != peer && other->session == peer->session ? find_own(other, peer, environment) : NULL;
+                if (member)
+                        return move(member, peer);
+        }
+        return false;
 }
 
 bool resuming_join_named(struct peer *peer, const char *name)
@@ -56,23 +85,8 @@ bool resuming_join_named(struct peer *peer, const char *name)
         if (!peer->process->resumed)
                 return false;
         LIST_FOREACH(member, &peer->process->resumed->members, in_peer)
-                if (strcmp(member->environment->name, name) == 0)
-                        return resuming_join(peer, member->environment);
-        return false;
-}
-
-bool resuming_join_by_id(struct broker *broker, struct peer *peer, const char *id)
-{
-        char own[REGISTRY_ID_SIZE];
-        struct member *member;
-
-        if (!peer->process->resumed)
-                return false;
-        LIST_FOREACH(member, &peer->process->resumed->members, in_peer) {
-                registry_write_id(&broker->registry, member->environment->id, &member->environment->given, own);
-                if (strcmp(own, id) == 0)
-                        return resuming_join(peer, member->environment);
-        }
+                if (strcmp(member->environment->name, name) == 0 && resuming_join(peer, member->environment))
+                        return true;
         return false;
 }
 
@@ -84,8 +98,11 @@ bool resuming_join_numbered(struct peer *peer, uint64_t environment, uint64_t nu
                 return false;
         LIST_FOREACH(member, &peer->process->resumed->members, in_peer)
                 if (member->environment->id == environment && member->change.tombstone->second == number)
-                        return !member_find(peer, member->environment) && move(member, peer);
-        return false;
+                        break;
+        if (!member || member_find(peer, member->environment))
+                return false;
+        peer->session = member->session;
+        return move(member, peer);
 }
 
 void resuming_end(struct broker *broker, struct process *process)

@@ -74,7 +74,7 @@ void stream_init(struct stream *stream, int fd, size_t message_max)
 {
         int inline_urgent = 1;
 
-        *stream = (struct stream){ .fd = fd, .message_max = message_max, .takes_fds = true };
+        *stream = (struct stream){ .fd = fd, .message_max = message_max, .fds_max = FDSET_MAX };
         STAILQ_INIT(&stream->output);
 
         /* An urgent byte (MSG_OOB) is hidden from a look and yet keeps the socket readable: the loop would spin on it.
@@ -200,7 +200,9 @@ static ssize_t stream_read_exactly(struct stream *stream, size_t n)
         if (fds.n > 0) {
                 if (stream->n_input > 0)
                         return -EPROTO;
-                fdset_move(&stream->input_fds, &fds);
+                stream->input_refused_fds = fds.n > stream->fds_max;
+                if (!stream->input_refused_fds)
+                        fdset_move(&stream->input_fds, &fds);
         }
         stream->n_input += (size_t)received;
         return received;
@@ -305,7 +307,7 @@ static ssize_t stream_fetch(struct stream *stream)
 
         if (stream->ahead)
                 return stream_take_ahead(stream);
-        if (!stream->takes_fds)
+        if (stream->fds_max == 0)
                 return stream_read_ahead(stream);
         n = stream_peek(stream);
         return n > 0 ? stream_read_exactly(stream, (size_t)n) : n;
@@ -361,6 +363,8 @@ int stream_copy_input(const struct stream *stream, char **ret, size_t *ret_n, si
         const struct stream_ahead *ahead = stream->ahead;
 
         assert(!ahead || stream->n_input == 0); /* a message is read as far as it goes */
+        if (stream->input_fds.n > 0)
+                return -EBUSY;
         *ret_n = ahead ? ahead->n - ahead->at : stream->n_input;
         *ret_refused = ahead ? ahead->refused - ahead->at : stream->input_refused_fds ? 0 : *ret_n;
         *ret = *ret_n > 0 ? malloc(*ret_n) : NULL;

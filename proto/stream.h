@@ -22,9 +22,9 @@ enum {
 
 struct stream {
         int fd;                 /* owned */
-        bool takes_fds;         /* true; where it is set to false, descriptors that come are closed at once */
         bool input_refused_fds; /* some came with the message at hand, or the last one read, and were closed */
         bool dry;               /* nothing waited behind what was read at last */
+        size_t fds_max;         /* FDSET_MAX; where a message has more, all of them are closed at once */
         size_t message_max;     /* bytes of one incoming message, its NUL not counted */
 
         char *input; /* the message that is coming in, or NULL */

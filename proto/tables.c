@@ -120,6 +120,7 @@ static const struct arg region_view_fields[] = {
         { "path", OPT_STRING(region_view, path) },
         { "attachments", INT(region_view, attachments) },
         { "bytesUsed", OPT_INT(region_view, bytes_used) },
+        { "missing", OPT_BOOL(region_view, missing) },
 };
 static const struct arg_struct region_view_type = TABLE("Region", region_view);
 
@@ -203,6 +204,7 @@ static const struct arg open_args_fields[] = {
         { "definition", OPT_STRUCT(open_args, definition, definition) },
         { "regions", OPT_STRINGS(open_args, regions) },
         { "waitUSec", OPT_INT(open_args, wait_usec) },
+        { "session", OPT_INT(open_args, session) },
 };
 
 static const struct arg open_result_fields[] = {
@@ -252,6 +254,7 @@ static const struct arg remove_args_fields[] = {
         { "environment", STRING(remove_args, environment) },
         { "force", OPT_BOOL(remove_args, force) },
         { "waitUSec", OPT_INT(remove_args, wait_usec) },
+        { "id", OPT_STRING(remove_args, id) },
 };
 
 static const struct arg remove_result_fields[] = {
@@ -279,6 +282,28 @@ static const struct arg adopt_args_fields[] = {
         { "environment", STRING(adopt_args, environment) },
         { "access", OPT_ENUM(adopt_args, access, access) },
         { "regions", OPT_STRINGS(adopt_args, regions) },
+        { "session", OPT_INT(adopt_args, session) },
+};
+
+static const struct arg resume_args_fields[] = {
+        { "environment", STRING(resume_args, environment) },
+        { "id", STRING(resume_args, id) },
+        { "access", OPT_ENUM(resume_args, access, access) },
+        { "regions", OPT_STRINGS(resume_args, regions) },
+        { "session", OPT_INT(resume_args, session) },
+};
+
+static const struct arg resume_result_fields[] = {
+        { "environment", STRUCT(resume_result, environment, environment_view) },
+        { "role", ENUM(resume_result, role, role) },
+        { "controlFileDescriptor", INT(resume_result, control_fd) },
+};
+
+static const struct arg offer_args_fields[] = {
+        { "environment", STRING(offer_args, environment) },
+        { "id", STRING(offer_args, id) },
+        { "region", STRING(offer_args, region) },
+        { "regionFileDescriptor", INT(offer_args, region_fd) },
 };
 
 static const struct arg explain_args_fields[] = {
@@ -295,12 +320,14 @@ static const struct arg explain_result_fields[] = {
 static const struct arg watch_args_fields[] = {
         { "environment", OPT_STRING(watch_args, environment) },
         { "since", OPT_INT(watch_args, since) },
+        { "instance", OPT_STRING(watch_args, instance) },
 };
 
 static const struct arg watch_result_fields[] = {
         { "event", OPT_STRUCT(watch_result, event, event_view) },
         { "sequence", INT(watch_result, sequence) },
         { "missed", OPT_INT(watch_result, missed) },
+        { "instance", OPT_STRING(watch_result, instance) },
 };
 
 static const struct arg statistics_result_fields[] = {
@@ -362,6 +389,8 @@ const struct method_type method_types[] = {
         METHOD("Attach", IN("Attach", attach_args), OUT("Attach", grant_result)),
         METHOD("Detach", IN("Detach", detach_args), NO_OUT("Detach")),
         METHOD("Adopt", IN("Adopt", adopt_args), OUT("Adopt", environment_result)),
+        METHOD("Resume", IN("Resume", resume_args), OUT("Resume", resume_result)),
+        METHOD("Offer", IN("Offer", offer_args), NO_OUT("Offer")),
         METHOD("DeleteRegion", IN("DeleteRegion", delete_region_args), NO_OUT("DeleteRegion")),
         METHOD("Remove", IN("Remove", remove_args), OUT("Remove", remove_result)),
         METHOD_MORE("List", IN("List", list_args), OUT("List", environment_result)),

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum backing { BACKING_FILE = 1, BACKING_POSIX, BACKING_MEMFD, BACKING_SYSV, BACKING_PRIVATE };
 enum access { ACCESS_READ = 1, ACCESS_WRITE };
@@ -51,6 +52,15 @@ struct string_array {
         size_t n;
         const char **items;
 };
+
+/* Whether the string is among them, or none were given at all. */
+static inline bool string_array_has(const struct string_array *array, const char *string)
+{
+        for (size_t i = 0; i < array->n; i++)
+                if (strcmp(array->items[i], string) == 0)
+                        return true;
+        return !array->given;
+}
 
 /* Items of one struct type, one after the other; which type is said beside each use. */
 struct struct_array {
@@ -111,6 +121,7 @@ struct region_view {
         const char *path;
         int64_t attachments;
         struct opt_int bytes_used;
+        struct opt_bool missing;
 };
 
 /* Environment */
@@ -193,6 +204,7 @@ struct open_args {
         const struct definition *definition;
         struct string_array regions;
         struct opt_int wait_usec;
+        struct opt_int session;
 };
 
 struct open_result {
@@ -243,6 +255,7 @@ struct remove_args {
         const char *environment;
         struct opt_bool force;
         struct opt_int wait_usec;
+        const char *id;
 };
 
 struct remove_result {
@@ -271,6 +284,28 @@ struct adopt_args {
         const char *environment;
         enum access access;
         struct string_array regions;
+        struct opt_int session;
+};
+
+struct resume_args {
+        const char *environment;
+        const char *id;
+        enum access access;
+        struct string_array regions;
+        struct opt_int session;
+};
+
+struct resume_result {
+        const struct environment_view *environment;
+        enum role role;
+        int64_t control_fd; /* as in Open */
+};
+
+struct offer_args {
+        const char *environment;
+        const char *id;
+        const char *region;
+        int64_t region_fd; /* an index into the descriptors of the message */
 };
 
 struct explain_args {
@@ -287,12 +322,14 @@ struct explain_result {
 struct watch_args {
         const char *environment;
         struct opt_int since;
+        const char *instance;
 };
 
 struct watch_result {
         const struct event_view *event;
         int64_t sequence;
         struct opt_int missed;
+        const char *instance;
 };
 
 struct statistics_result {

@@ -17,6 +17,7 @@ struct member *member_new(struct peer *peer, struct environment *environment, en
                 return NULL;
         }
         member->peer = peer;
+        member->session = peer->session;
         member->environment = environment;
         member->access = access;
         member->since_usec = realtime;
@@ -83,6 +84,16 @@ struct attachment *attachment_find(const struct member *member, const struct reg
 
         LIST_FOREACH(attachment, &member->attachments, in_member)
                 if (attachment->region == region)
+                        return attachment;
+        return NULL;
+}
+
+struct attachment *attachment_find_named(const struct member *member, const char *name)
+{
+        struct attachment *attachment;
+
+        LIST_FOREACH(attachment, &member->attachments, in_member)
+                if (strcmp(attachment->region->name, name) == 0)
                         return attachment;
         return NULL;
 }

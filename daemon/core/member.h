@@ -15,6 +15,7 @@ struct region;
 struct member {
         struct change change;
         struct peer *peer;
+        int64_t session; /* the peer's, also where that keeps it for a session which the broker before had */
         struct environment *environment;
         enum access access;
         int64_t since_usec; /* since 1970 */
@@ -29,6 +30,7 @@ struct attachment {
         struct member *member;
         enum access access;
         int64_t since_usec;
+        bool unclaimed; /* who resumed did not name it: it was granted, and the answer was lost */
         LIST_ENTRY(attachment) in_region;
         LIST_ENTRY(attachment) in_member;
 };
@@ -46,6 +48,8 @@ void attachment_join(struct attachment *attachment);
 /* The session's membership or attachment; NULL where it has none. */
 struct member *member_find(const struct peer *peer, const struct environment *environment);
 struct attachment *attachment_find(const struct member *member, const struct region *region);
+/* By the region's name among what the member has: one that was deleted under it is found here alone. */
+struct attachment *attachment_find_named(const struct member *member, const char *name);
 
 /* Who it is, for when it is gone. */
 void departed_note(struct departed *departed, const struct member *member, enum access access, int64_t since_usec);

@@ -32,6 +32,7 @@ struct process {
 struct peer {
         uint64_t connection;
         struct process *process;
+        int64_t session; /* which of its process's it is, by that process's own count */
         uid_t uid;
         gid_t gid;
         gid_t *groups; /* owned */

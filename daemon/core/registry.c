@@ -5,6 +5,7 @@
 
 #include "proto/util.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int compare_numbers(uint64_t a, uint64_t b)
@@ -85,6 +86,12 @@ void registry_write_id(const struct registry *registry, uint64_t id, const struc
         *ret = '\0';
 }
 
+void registry_write_instance(const struct registry *registry, char ret[REGISTRY_ID_SIZE])
+{
+        registry_write_id(registry, 0, &(struct given_id){}, ret);
+        *strchr(ret, '-') = '\0';
+}
+
 uint64_t registry_next_id(struct registry *registry)
 {
         return ++registry->last_id;
@@ -127,6 +134,22 @@ struct environment *registry_find_given(struct registry *registry, const struct 
                         return environment;
         }
         return NULL;
+}
+
+struct environment *registry_find_id(struct registry *registry, const char *id)
+{
+        const char *dash = strchr(id, '-');
+        const struct given_id given = {
+                .instance = strtoull(id, NULL, 16),
+                .number = dash ? strtoull(dash + 1, NULL, 10) : 0,
+        };
+        struct environment *environment = given.number > 0 ? registry_find_given(registry, &given) : NULL;
+        char own[REGISTRY_ID_SIZE];
+
+        if (!environment)
+                return NULL;
+        registry_write_id(registry, environment->id, &environment->given, own);
+        return strcmp(own, id) == 0 ? environment : NULL;
 }
 
 /* By this sign. */

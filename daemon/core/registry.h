@@ -41,6 +41,8 @@ struct given_id registry_given_id(const struct registry *registry, uint64_t id, 
 enum { REGISTRY_ID_SIZE = 40 };
 void registry_write_id(const struct registry *registry, uint64_t id, const struct given_id *given,
                        char ret[REGISTRY_ID_SIZE]);
+/* What all that we give begin with, before the dash. */
+void registry_write_instance(const struct registry *registry, char ret[REGISTRY_ID_SIZE]);
 
 /* An id that was never given. */
 uint64_t registry_next_id(struct registry *registry);
@@ -48,6 +50,8 @@ uint64_t registry_next_id(struct registry *registry);
 /* By name, or by home where it begins with a slash; retired ones have neither. NULL where there is none. */
 struct environment *registry_find(struct registry *registry, const char *name);
 struct environment *registry_find_home(struct registry *registry, const char *home);
+/* By its id as the contract has it; NULL where there is none. Retired ones are found, too. */
+struct environment *registry_find_id(struct registry *registry, const char *id);
 /* The first whose id is greater; NULL after the last. Retired ones are among them. */
 struct environment *registry_after(struct registry *registry, uint64_t id);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 void memory_trace(const struct memory *memory, struct memory_trace *ret)
 {
@@ -111,5 +112,62 @@ int memory_find(const struct memory_trace *trace, int directory, int stored, str
                 return r;
         }
         *ret = memory;
+        return 0;
+}
+
+/* --- memory that somebody brings back ---------------------------------------------------------------------------- */
+
+int memory_expect(const struct memory_trace *trace, struct memory **ret)
+{
+        struct memory *memory;
+
+        if (trace->backing != BACKING_MEMFD)
+                return -ESTALE;
+        memory = calloc(1, sizeof(*memory));
+        if (!memory)
+                return -ENOMEM;
+        *memory = (struct memory){
+                .backing = trace->backing,
+                .size = trace->size,
+                .unnamed = trace->unnamed,
+                .missing = true,
+                .fd = -1,
+                .device = trace->device,
+                .inode = trace->inode,
+                .shm_id = -1,
+        };
+        *ret = memory;
+        return 0;
+}
+
+bool memory_is_missing(const struct memory *memory)
+{
+        return memory->missing;
+}
+
+/* Made by us, and still as we made it. The seals come first: only a file in memory has any, so that from then on nothing of
+ * it is on a filesystem that could keep us waiting for its answer. */
+static bool is_what_we_made(const struct memory_trace *trace, int fd)
+{
+        struct stat st;
+        int seals = fcntl(fd, F_GET_SEALS);
+
+        return seals >= 0 && (seals & MEMFD_SEALS) == MEMFD_SEALS && check_file(trace, fd) == 0 &&
+               fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 07777) == 0600;
+}
+
+int memory_bring_back(struct memory *memory, int fd)
+{
+        struct memory_trace trace;
+        int reopened;
+
+        memory_trace(memory, &trace);
+        if (!is_what_we_made(&trace, fd))
+                return -ESTALE;
+        reopened = reopen(fd, O_RDWR); /* the offered one may be for reading, and is its owner's */
+        if (reopened < 0)
+                return reopened;
+        memory->fd = reopened;
+        memory->missing = false;
         return 0;
 }

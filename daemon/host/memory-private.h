@@ -4,12 +4,18 @@
 
 #include "daemon/host/memory.h"
 
+#include <fcntl.h>
+
 struct shmid_ds;
+
+/* What nobody can do to a memfd from its making on. */
+#define MEMFD_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct memory {
         enum backing backing;
         int64_t size;
         bool unnamed;
+        bool missing; /* memfd: we know which it is, and have no way to it */
 
         int fd; /* memfd, posix, file: a description that counts for the lease */
         dev_t device;

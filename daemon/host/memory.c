@@ -58,7 +58,7 @@ static int make_memfd(const struct memory_plan *plan, struct memory *memory, con
         if (fchmod(first, 0600) < 0)
                 return -errno;
         *ret_operation = "fcntl F_ADD_SEALS";
-        if (fcntl(first, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        if (fcntl(first, F_ADD_SEALS, MEMFD_SEALS) < 0)
                 return -errno;
         *ret_operation = "open";
         memory->fd = reopen(first, O_RDWR);
@@ -226,6 +226,8 @@ int memory_is_held(const struct memory *memory)
 {
         if (memory->backing == BACKING_SYSV)
                 return sysv_is_held(memory);
+        if (memory->missing)
+                return 0;
         if (!take_lease(memory->fd))
                 return 1; /* EAGAIN: held. Anything else: a filesystem without leases, where nothing can be proven */
         drop_lease(memory->fd);

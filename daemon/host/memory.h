@@ -87,6 +87,15 @@ void memory_trace(const struct memory *memory, struct memory_trace *ret);
  * case; -1: none, and what has no name is not found. */
 int memory_find(const struct memory_trace *trace, int directory, int stored, struct memory **ret);
 
+/* Of memory that was not found: the same without a way to it, until somebody who has it brings a descriptor. Until then it is
+ * held by nobody that we could know of, and cannot be opened. -ESTALE: it had a way of its own, which leads there no more and
+ * no descriptor replaces (all but memfd); -ENOMEM. */
+int memory_expect(const struct memory_trace *trace, struct memory **ret);
+bool memory_is_missing(const struct memory *memory);
+/* `fd` is a descriptor that somebody offers, of which nothing is believed; it stays the caller's. -ESTALE: it is of something
+ * else. -errno: it cannot be reopened. */
+int memory_bring_back(struct memory *memory, int fd);
+
 /* Who has a System V key. False where nobody has. */
 struct key_holder {
         int shm_id;

@@ -201,7 +201,7 @@ static int read_parameters(struct exchange *exchange, const char **ret_field)
         const struct arg_struct *type = exchange->method->type->args;
 
         *ret_field = "fileDescriptors";
-        if (exchange->call->refused_fds)
+        if (exchange->call->refused_fds || (exchange->call->fds.n > 0 && !exchange->method->takes_fd))
                 return -EINVAL;
         exchange->args = arena_alloc(&exchange->arena, 1, type->size);
         if (!exchange->args)

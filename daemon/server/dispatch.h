@@ -27,6 +27,7 @@ enum { METHOD_CONTINUES = 1000 };
 struct method {
         const char *name;
         int (*run)(struct exchange *exchange);
+        bool takes_fd;                  /* calls may come with a descriptor */
         const struct method_type *type; /* filled in by dispatch_init() */
 };
 

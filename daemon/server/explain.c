@@ -2,6 +2,7 @@
 
 #include "daemon/server/explain.h"
 
+#include "daemon/missing.h"
 #include "daemon/server/dispatch.h"
 #include "daemon/server/report.h"
 #include "proto/args.h"
@@ -114,6 +115,12 @@ static void say_holders(struct reasons *reasons, const struct environment *envir
 {
         const struct region *region;
 
+        TAILQ_FOREACH(region, &environment->regions, in_environment)
+                if (missing_is(region) && (!only || strcmp(region->name, only) == 0))
+                        say(reasons,
+                            "Region %s is missing since the broker before ended; the first to call of those attached to it "
+                            "brings it back, and others wait for that.",
+                            region->name);
         if (environment->n_members > 0 && !only)
                 say(reasons,
                     environment->n_members == 1 ? "%u process is attached to it." : "%u processes are attached to it.",
@@ -145,7 +152,7 @@ static int say_why_there(struct exchange *exchange, const struct environment *en
         struct reasons reasons;
         int r;
 
-        r = reasons_init(&reasons, &exchange->arena, environment->n_regions + 8);
+        r = reasons_init(&reasons, &exchange->arena, 2 * (size_t)environment->n_regions + 8);
         if (r < 0)
                 return r;
         say_state(&reasons, environment);

@@ -1,5 +1,6 @@
 /* One function per method: arguments in, one verb, result out. */
 
+#include "daemon/missing.h"
 #include "daemon/server/dispatch.h"
 #include "daemon/server/explain.h"
 #include "daemon/server/report.h"
@@ -9,6 +10,7 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <string.h>
 
 /* When a call that may wait gives up, from what it asked for at its first attempt. */
 static void set_until(struct exchange *exchange, struct opt_int wait, int64_t otherwise)
@@ -228,6 +230,13 @@ static int run_describe(struct exchange *exchange)
         return r < 0 ? r : exchange_reply(exchange, &result, NULL, false);
 }
 
+/* From who may have what is missing a descriptor is taken, one with a call. */
+static void expect_offer(struct exchange *exchange, const struct environment *environment)
+{
+        if (missing_is_any(environment))
+                session_expect_fd(exchange->session);
+}
+
 static int run_adopt(struct exchange *exchange)
 {
         struct environment *environment;
@@ -237,7 +246,44 @@ static int run_adopt(struct exchange *exchange)
         if (r != 0)
                 return r;
         result.environment = report_environment(&exchange->arena, exchange->broker, environment);
-        return result.environment ? exchange_reply(exchange, &result, NULL, false) : -ENOMEM;
+        if (!result.environment)
+                return -ENOMEM;
+        expect_offer(exchange, environment);
+        return exchange_reply(exchange, &result, NULL, false);
+}
+
+static int run_resume(struct exchange *exchange)
+{
+        owned(fdset_clear) struct fdset fds = {};
+        struct resumed resumed;
+        struct resume_result result;
+        int r = broker_resume(exchange->broker, &exchange->request, exchange->args, &resumed);
+
+        if (r != 0)
+                return r;
+        result.role = resumed.role;
+        result.control_fd = fdset_push(&fds, resumed.control_fd);
+        if (result.control_fd < 0)
+                return (int)result.control_fd;
+        result.environment = report_environment(&exchange->arena, exchange->broker, resumed.environment);
+        if (!result.environment)
+                return -ENOMEM;
+        expect_offer(exchange, resumed.environment);
+        return exchange_reply(exchange, &result, &fds, false);
+}
+
+static int run_offer(struct exchange *exchange)
+{
+        const struct offer_args *args = exchange->args;
+        const struct fdset *fds = &exchange->call->fds;
+        int r;
+
+        if (args->region_fd != 0 || fds->n == 0) {
+                exchange->request.refusal.name = "regionFileDescriptor";
+                return refuse(&exchange->request.refusal, REFUSED_INVALID_PARAMETER);
+        }
+        r = broker_offer(exchange->broker, &exchange->request, args, fds->fds[0]);
+        return r != 0 ? r : exchange_reply(exchange, NULL, NULL, false);
 }
 
 static int run_explain(struct exchange *exchange)
@@ -252,18 +298,26 @@ static int run_explain(struct exchange *exchange)
 static int begin_watch(struct exchange *exchange)
 {
         const struct watch_args *args = exchange->args;
+        char instance[REGISTRY_ID_SIZE];
         struct watch_result result = {};
+        bool is_another;
         int r;
 
         if (args->since.given && args->since.value < 0) {
                 exchange->request.refusal.name = "since";
                 return refuse(&exchange->request.refusal, REFUSED_INVALID_PARAMETER);
         }
-        r = broker_watch(exchange->broker, &exchange->request, args->since.given ? args->since.value : -1,
+        registry_write_instance(&exchange->broker->registry, instance);
+        is_another = args->instance && strcmp(args->instance, instance) != 0;
+        r = broker_watch(exchange->broker, &exchange->request,
+                         !args->since.given ? -1
+                         : is_another       ? 0
+                                            : args->since.value,
                          &exchange->cursor);
         if (r != 0)
                 return r;
         result.sequence = (int64_t)exchange->cursor;
+        result.instance = instance;
         return exchange_reply(exchange, &result, NULL, true);
 }
 
@@ -339,22 +393,24 @@ static int run_get_interface_description(struct exchange *exchange)
 }
 
 struct method methods[] = {
-        { "org.varlink.service.GetInfo", run_get_info, NULL },
-        { "org.varlink.service.GetInterfaceDescription", run_get_interface_description, NULL },
-        { "org.regionbroker.Open", run_open, NULL },
-        { "org.regionbroker.Ready", run_ready, NULL },
-        { "org.regionbroker.AddRegion", run_add_region, NULL },
-        { "org.regionbroker.Attach", run_attach, NULL },
-        { "org.regionbroker.Detach", run_detach, NULL },
-        { "org.regionbroker.DeleteRegion", run_delete_region, NULL },
-        { "org.regionbroker.Remove", run_remove, NULL },
-        { "org.regionbroker.List", run_list, NULL },
-        { "org.regionbroker.Describe", run_describe, NULL },
-        { "org.regionbroker.Adopt", run_adopt, NULL },
-        { "org.regionbroker.Explain", run_explain, NULL },
-        { "org.regionbroker.Watch", run_watch, NULL },
-        { "org.regionbroker.GetStatistics", run_get_statistics, NULL },
-        { "org.regionbroker.GetConfiguration", run_get_configuration, NULL },
+        { "org.varlink.service.GetInfo", run_get_info, false, NULL },
+        { "org.varlink.service.GetInterfaceDescription", run_get_interface_description, false, NULL },
+        { "org.regionbroker.Open", run_open, false, NULL },
+        { "org.regionbroker.Ready", run_ready, false, NULL },
+        { "org.regionbroker.AddRegion", run_add_region, false, NULL },
+        { "org.regionbroker.Attach", run_attach, false, NULL },
+        { "org.regionbroker.Detach", run_detach, false, NULL },
+        { "org.regionbroker.DeleteRegion", run_delete_region, false, NULL },
+        { "org.regionbroker.Remove", run_remove, false, NULL },
+        { "org.regionbroker.List", run_list, false, NULL },
+        { "org.regionbroker.Describe", run_describe, false, NULL },
+        { "org.regionbroker.Adopt", run_adopt, false, NULL },
+        { "org.regionbroker.Resume", run_resume, false, NULL },
+        { "org.regionbroker.Offer", run_offer, true, NULL },
+        { "org.regionbroker.Explain", run_explain, false, NULL },
+        { "org.regionbroker.Watch", run_watch, false, NULL },
+        { "org.regionbroker.GetStatistics", run_get_statistics, false, NULL },
+        { "org.regionbroker.GetConfiguration", run_get_configuration, false, NULL },
 };
 
 const size_t n_methods = array_size(methods);

@@ -54,9 +54,9 @@ static int fill_region(struct arena *arena, const struct broker *broker, const s
                 if (broker->ipc_namespace)
                         view->ipc_namespace = given((int64_t)broker->ipc_namespace);
         }
+        view->missing.given = view->missing.value = memory_is_missing(region->memory);
         used = memory_used(region->memory);
-        if (used >= 0)
-                view->bytes_used = given(used);
+        view->bytes_used = (struct opt_int){ .given = used >= 0, .value = used };
         return 0;
 }
 

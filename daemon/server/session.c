@@ -55,6 +55,11 @@ bool session_is_congested(const struct session *session)
         return session->stream.n_output > (size_t)session->server->broker->settings.limits.output_bytes;
 }
 
+void session_expect_fd(struct session *session)
+{
+        session->stream.fds_max = 1;
+}
+
 int session_send(struct session *session, struct text *text, struct fdset *fds)
 {
         size_t n;
@@ -300,7 +305,7 @@ static int begin(struct session *session, struct server *server, int fd)
         session->stream.tally = &session->peer.account->unread_fds;
         session->stream.tally_max =
                 account_limits(session->peer.account, &server->broker->settings.limits).unread_fds_per_user;
-        session->stream.takes_fds = false; /* no call takes any, and peers could pile them up in unfinished messages */
+        session->stream.fds_max = 0; /* peers could pile them up in unfinished messages */
         LIST_INSERT_HEAD(&server->sessions, session, in_server);
         return 0;
 }

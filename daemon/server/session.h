@@ -52,5 +52,7 @@ void session_hear_out(struct session *session);
 
 /* Queues one message for the peer; takes over text and descriptors. */
 int session_send(struct session *session, struct text *text, struct fdset *fds);
+/* From now on a call may come with one descriptor. */
+void session_expect_fd(struct session *session);
 /* So many answers wait to be read that no more should be made. */
 bool session_is_congested(const struct session *session);

@@ -139,6 +139,7 @@ class Actor:
         self.path = path
         self.connection = Connection(path)
         self.memory = []
+        self.kept = None  # a list: of the descriptors that came with Open
 
     def call(self, method, **parameters):
         return self.connection.call(method, **parameters)
@@ -156,8 +157,11 @@ class Actor:
             if "regionFileDescriptor" in grant:
                 descriptor = descriptors[grant["regionFileDescriptor"]]
                 self.memory.append(mmap.mmap(descriptor, grant["region"]["size"], access=access))
+        if self.kept is not None:
+            self.kept += [descriptors[grant["regionFileDescriptor"]] for grant in reply["grants"]]
         for descriptor in descriptors:
-            os.close(descriptor)
+            if descriptor not in (self.kept or []):
+                os.close(descriptor)
         return reply
 
     def unmap(self):

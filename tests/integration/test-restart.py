@@ -6,17 +6,20 @@ what happened meanwhile.
 """
 
 import ctypes
+import fcntl
 import glob
+import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
 import puppets
-from puppets import DIRTY, PATIENCE, READY, Actor, Puppet, Refused, WithBroker, libc, main
+from puppets import DIRTY, INITIALIZING, PATIENCE, READY, Actor, Connection, Page, Puppet, Refused, WithBroker, libc, main
 
 libc.shmat.restype = ctypes.c_void_p
 libc.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
@@ -28,7 +31,44 @@ class Holder(Actor):
 
     def again(self):
         self.connection.close()
-        self.__init__(self.path)
+        self.connection = puppets.Connection(self.path)
+
+    def keep_descriptors(self):
+        self.kept = []
+
+    def second_session(self, **parameters):
+        self.second = Connection(self.path)
+        return self.second.call("Open", **parameters)
+
+    def resume(self, **parameters):
+        self.connection.send("Resume", **parameters)
+        reply, descriptors = self.connection.receive()
+        return reply, [Page(descriptor).state for descriptor in descriptors]
+
+    def offer(self, descriptor="own", n=1, **parameters):
+        """`descriptor`: the kept descriptor of that number, "own" being the first, or something else by its name."""
+        call = {"method": "org.regionbroker.Offer", "parameters": {"region": "data", "regionFileDescriptor": 0, **parameters}}
+        number = self.kept[0] if descriptor == "own" else self.make(descriptor)
+        socket.send_fds(self.connection.socket, [json.dumps(call).encode() + b"\0"], [number] * n)
+        return self.connection.receive()[0]
+
+    def make(self, what):
+        if isinstance(what, int):
+            return self.kept[what]
+        if what == "reader":
+            return os.open(f"/proc/self/fd/{self.kept[0]}", os.O_RDONLY)
+        if what == "path":
+            return os.open(f"/proc/self/fd/{self.kept[0]}", os.O_PATH)
+        if what == "pipe":
+            return os.pipe()[0]
+        if what == "directory":
+            return os.open("/", os.O_RDONLY)
+        made = os.memfd_create("region", os.MFD_ALLOW_SEALING)
+        os.ftruncate(made, PAGE)
+        os.fchmod(made, 0o600)
+        if what == "sealed":  # in all that can be chosen it is like ours
+            fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return made
 
     def attach(self, shm_id):
         self.address = libc.shmat(shm_id, None, 0)
@@ -188,12 +228,205 @@ class Restart(WithBroker):
         self.restart(meanwhile=spoil)
         self.assertEqual(self.page().state, READY)
 
-    def test_memory_without_a_name_goes_and_its_environment_says_why(self):
+    # --- who goes on, by the contract alone
+
+    def env_id(self):
+        return self.describe()["environment"]["id"]
+
+    def test_a_session_is_again_what_it_was(self):
+        holder = self.holder("sysv", recovery=True)
+        id = self.env_id()
+        self.restart()
+        holder.do("again")
+        reply, pages = holder.do("resume", environment=self.env, id=id, access="write", regions=["data"])
+        self.assertEqual((reply["role"], reply["environment"]["state"]), ("initializer", "initializing"))
+        self.assertEqual(pages, [INITIALIZING])
+        self.assertEqual(self.standings(), [(holder.pid, "connected")])
+        holder.call("Ready", environment=self.env)
+        self.assertEqual(holder.do("resume", environment=self.env, id=id)[0]["role"], "member")
+
+    def test_who_left_meanwhile_is_a_member_anew(self):
+        holder = self.ready("posix")
+        holder.do("hang_up")
+        self.watch(environment=self.env, since=0).until("detached")
+        holder.do("again")
+        reply, _ = holder.do("resume", environment=self.env, id=self.env_id(), access="read", regions=["data"])
+        self.assertEqual(reply["role"], "member")
+        self.assertEqual([attachment["access"] for attachment in self.describe()["attachments"]], ["read"])
+
+    def test_of_an_environment_that_this_broker_does_not_know_there_is_nothing_to_resume(self):
+        holder = self.ready("posix")
+        id = self.env_id()
+        self.restart(signal.SIGINT)
+        holder.do("again")
+        for wrong in (id, "", "-", "x-1", "0-0", "9" * 40, id + "x"):
+            self.refused("EnvironmentNotFound", holder.do, "resume", environment=self.env, id=wrong)
+
+    def test_who_may_not_see_it_is_told_that_there_is_none(self):
+        if os.geteuid() != 0:
+            self.skipTest("takes root")
+        self.ready("sysv")
+        os.chmod(self.socket, 0o666)
+        stranger = self.puppet(uid=4711)
+        self.refused("EnvironmentNotFound", stranger.call, "Resume", environment=self.env, id=self.env_id())
+
+    def test_sessions_of_one_process_are_told_apart_by_their_numbers(self):
+        holder = self.ready("sysv")
+        id = self.env_id()
+        other = holder.do("second_session", environment=self.env, access="read", session=7)
+        self.assertEqual(other["role"], "member")
+        self.restart()
+        holder.do("again")
+        holder.do("resume", environment=self.env, id=id, session=7)
+        rows = {row["standing"]: row["access"] for row in self.describe()["attachments"]}
+        self.assertEqual(rows, {"connected": "read", "resumed": "write"})
+
+    def test_what_was_added_and_not_told_is_told_when_it_is_asked_again(self):
+        holder = self.ready("sysv")
+        region = {"name": "more", "size": PAGE}
+        added = holder.call("AddRegion", environment=self.env, region=region)["grant"]["region"]
+        self.restart()  # as if that answer had been lost
+        holder.do("again")
+        holder.do("resume", environment=self.env, id=self.env_id(), regions=["data"])
+        self.assertEqual(holder.call("AddRegion", environment=self.env, region=region)["grant"]["region"]["id"], added["id"])
+        self.restart()
+        holder.do("again")
+        holder.do("resume", environment=self.env, id=self.env_id(), regions=["data", "more"])
+        self.refused("RegionExists", holder.call, "AddRegion", environment=self.env, region=region)
+
+    def test_remove_means_the_one_that_it_names(self):
+        holder = self.ready("sysv", lifetime="persistent")
+        old = self.env_id()
+        holder.call("Detach", environment=self.env)
+        holder.kill()
+        self.watch(environment=self.env, since=0).until("detached")
+        self.connection().call("Remove", environment=self.env, force=True)
+        self.ready("posix", lifetime="persistent")
+        self.refused("EnvironmentNotFound", self.connection().call, "Remove", environment=self.env, id=old, force=True)
+        self.connection().call("Remove", environment=self.env, id=self.env_id(), force=True)
+
+    # --- memory without a name
+
+    def keeper(self, **definition):
+        holder = Puppet(self, self.socket, work=hold)
+        holder.do("keep_descriptors")
+        regions = [{"name": "data", "size": PAGE}, {"name": "rest", "size": PAGE}]
+        holder.open(self.env, create="always", definition={"regions": regions, "lifetime": "persistent", **definition})
+        holder.do("write", text="stays")
+        holder.call("Ready", environment=self.env)
+        return holder
+
+    def missing(self):
+        return [region["name"] for region in self.describe()["environment"]["regions"] if region.get("missing")]
+
+    def test_memory_without_a_name_waits_for_who_has_it(self):
+        holder = self.keeper()
+        id = self.env_id()
+        self.restart()
+        self.assertEqual(self.missing(), ["data", "rest"])
+        self.says("is missing since the broker before ended")
+        waiting = self.puppet()
+        waiting.tell("open", environment=self.env)
+        late = self.puppet()
+        refusal = self.refused("NotReady", late.call, "Open", environment=self.env, waitUSec=0)
+        self.assertEqual(refusal["state"], "ready")
+        holder.do("again")
+        holder.do("resume", environment=self.env, id=id)
+        self.refused("NotReady", holder.call, "Attach", environment=self.env, region="data")
+        holder.do("offer", environment=self.env, id=id)
+        self.assertEqual(self.missing(), ["rest"])
+        self.assertFalse(waiting.has_answer())
+        holder.do("offer", descriptor=1, environment=self.env, id=id, region="rest")
+        self.assertEqual(self.missing(), [])
+        self.assertEqual(waiting.answer()["role"], "member")
+        holder.do("offer", descriptor="pipe", environment=self.env, id=id)  # nothing is missing, and nothing is taken
+
+    def test_a_descriptor_for_reading_is_enough(self):
+        holder = self.keeper()
+        id = self.env_id()
+        self.restart()
+        holder.do("again")
+        holder.do("resume", environment=self.env, id=id, regions=["data", "rest"])
+        holder.do("offer", descriptor="reader", environment=self.env, id=id)
+        holder.do("offer", descriptor=1, environment=self.env, id=id, region="rest")
+        joiner = self.puppet()
+        joiner.open(self.env)
+        joiner.do("fill")
+        self.assertEqual(holder.do("read", n=2), "xx")
+
+    def test_a_descriptor_of_something_else_is_refused_and_changes_nothing(self):
+        holder = self.keeper()
+        id = self.env_id()
+        self.restart()
+        before = self.describe()
+        holder.do("again")
+        with self.assertRaises(Refused) as caught:  # not yet taken from anybody
+            holder.do("offer", environment=self.env, id=id)
+        self.assertEqual(caught.exception.parameters, {"parameter": "fileDescriptors"})
+        holder.do("resume", environment=self.env, id=id)
+        for what in (1, "path", "pipe", "directory", "plain", "sealed"):
+            with self.subTest(what), self.assertRaises(Refused) as caught:
+                holder.do("offer", descriptor=what, environment=self.env, id=id)
+            self.assertEqual(caught.exception.error, "InvalidParameter")
+            self.assertEqual(caught.exception.parameters, {"parameter": "regionFileDescriptor"})
+        for index, n, field in ((1, 1, "regionFileDescriptor"), (-1, 1, "regionFileDescriptor"), (0, 0, "regionFileDescriptor"),
+                                (0, 2, "fileDescriptors")):
+            with self.assertRaises(Refused) as caught:
+                holder.do("offer", n=n, environment=self.env, id=id, regionFileDescriptor=index)
+            self.assertEqual(caught.exception.parameters, {"parameter": field})
+        for wrong in ({"id": "x"}, {"region": "none"}):
+            with self.assertRaises(Refused) as caught:
+                holder.do("offer", **{"environment": self.env, "id": id, **wrong})
+            self.assertEqual(caught.exception.error, "NotAttached")
+        after = self.describe()
+        self.assertEqual(after["environment"], before["environment"])
+        holder.do("offer", environment=self.env, id=id)
+        self.assertEqual(self.missing(), ["rest"])
+
+    def test_what_its_holder_does_not_name_any_more_is_given_up(self):
+        holder = self.keeper()
+        id = self.env_id()
+        self.restart()
+        holder.do("again")
+        reply, _ = holder.do("resume", environment=self.env, id=id, regions=["data"])
+        self.assertEqual(reply["environment"]["state"], "retired")
+        self.refused("EnvironmentNotFound", self.describe)
+
+    def test_whose_last_holder_opens_anew_without_a_word_is_made_anew(self):
+        holder = self.keeper()
+        self.restart()
+        holder.do("again")
+        opened = holder.open(self.env, create="ifAbsent", definition={"regions": [{"name": "data", "size": PAGE}]})
+        self.assertEqual(opened["role"], "initializer")
+
+    def test_memory_without_a_name_goes_with_its_last_holder_and_its_environment_says_why(self):
         holder = self.ready("memfd", lifetime="persistent")
         self.restart()
-        self.refused("EnvironmentNotFound", self.describe)
         self.assertEqual(holder.do("read", n=5), "stays")
+        holder.kill()
+        self.watch(environment=self.env, since=0).until("retired")
+        self.refused("EnvironmentNotFound", self.describe)
         self.says("did not outlive the broker")
+
+    def test_memory_without_a_name_and_a_holder_is_gone_at_the_start(self):
+        holder = self.ready("memfd", lifetime="persistent")
+        self.restart(meanwhile=holder.kill)
+        self.refused("EnvironmentNotFound", self.describe)
+        self.says("did not outlive the broker")
+
+    # --- counting
+
+    def test_events_of_another_broker_come_all(self):
+        self.ready("sysv")
+        first = self.watch(environment=self.env).first
+        self.restart()
+        self.assertEqual(self.watch(environment=self.env).first["instance"], first["instance"])
+        self.restart(signal.SIGINT)
+        self.env += "-second"
+        self.ready("sysv")
+        watch = self.watch(environment=self.env, since=first["sequence"] + 1000, instance=first["instance"])
+        self.assertNotEqual(watch.first["instance"], first["instance"])
+        self.assertEqual(watch.next()["kind"], "created")
 
     def test_numbers_and_keys_go_on(self):
         self.ready("sysv")

@@ -253,7 +253,7 @@ static void go_on(void)
         fd = take_fd(stream.fd);
         stream_deinit(&stream);
         stream_init(&stream, fd, MESSAGE_MAX);
-        stream.takes_fds = false;
+        stream.fds_max = 0;
         ck_assert_int_eq(stream_go_on(&stream, input, n_input, refused), 0);
         if (output)
                 ck_assert_int_eq(stream_queue(&stream, output, n_output, NULL), 0);
@@ -295,7 +295,7 @@ START_TEST(what_was_read_goes_on_in_another_stream)
         char *text;
         size_t n;
 
-        stream.takes_fds = false;
+        stream.fds_max = 0;
         fdset_push(&fds, new_memfd(1));
         ck_assert_int_eq(raw_send(peer, "one\0two\0ha", 10, fds.fds, 1), 10);
         fdset_clear(&fds);

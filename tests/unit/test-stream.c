@@ -398,7 +398,7 @@ START_TEST(what_follows_a_message_is_read_with_it_where_no_descriptors_are_taken
 {
         char rest[8];
 
-        stream.takes_fds = false;
+        stream.fds_max = 0;
         peer_sends("a\0bc\0d", 6);
         expect_message("a");
         ck_assert(stream_is_ahead(&stream) && !stream_was_emptied(&stream));
@@ -416,7 +416,7 @@ START_TEST(the_message_that_descriptors_came_with_is_told_among_others)
 {
         int fds[2] = { dup(0), dup(0) };
 
-        stream.takes_fds = false;
+        stream.fds_max = 0;
         peer_sends("a\0b\0", 4);
         peer_sends_fds("c", 2, fds, 1);
         peer_sends("d\0", 2);
@@ -436,7 +436,7 @@ END_TEST
 START_TEST(descriptors_in_mid_message_are_refused_where_none_are_taken)
 {
         int fd = dup(0);
-        stream.takes_fds = false;
+        stream.fds_max = 0;
         peer_sends("a\0b", 3);
         expect_message("a");
         ck_assert_int_eq(read_nothing(), STREAM_AGAIN);
@@ -451,7 +451,7 @@ START_TEST(a_long_row_of_messages_comes_out_whole)
         char row[16000], text[16];
         size_t n = 0;
 
-        stream.takes_fds = false;
+        stream.fds_max = 0;
         for (int i = 0; i < 1000; i++)
                 n += (size_t)sprintf(row + n, "message %d", i) + 1;
         peer_sends(row, n);

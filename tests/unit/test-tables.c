@@ -128,9 +128,9 @@ START_TEST(parameters_with_everything_given_come_back)
 {
         check_args(BROKER "Open",
                    &(struct open_args){ "db", CREATE_IF_ABSENT, ACCESS_READ, &full_definition,
-                                        { true, 2, two_strings }, { true, 7 } },
+                                        { true, 2, two_strings }, { true, 7 }, { true, 3 } },
                    "{\"environment\":\"db\",\"create\":\"ifAbsent\",\"access\":\"read\",\"definition\":" FULL_DEFINITION
-                   ",\"regions\":[\"x\",\"y\"],\"waitUSec\":7}");
+                   ",\"regions\":[\"x\",\"y\"],\"waitUSec\":7,\"session\":3}");
         check_args(BROKER "Ready", &(struct ready_args){ "db" }, "{\"environment\":\"db\"}");
         check_args(BROKER "AddRegion", &(struct add_region_args){ "db", &full_specs[1] },
                    "{\"environment\":\"db\",\"region\":{\"name\":\"b\",\"size\":1}}");
@@ -140,8 +140,17 @@ START_TEST(parameters_with_everything_given_come_back)
                    "{\"environment\":\"db\",\"region\":\"a\",\"id\":\"e-1\"}");
         check_args(BROKER "DeleteRegion", &(struct delete_region_args){ "db", "a", { true, true } },
                    "{\"environment\":\"db\",\"region\":\"a\",\"force\":true}");
-        check_args(BROKER "Remove", &(struct remove_args){ "db", { true, false }, { true, 0 } },
-                   "{\"environment\":\"db\",\"force\":false,\"waitUSec\":0}");
+        check_args(BROKER "Remove", &(struct remove_args){ "db", { true, false }, { true, 0 }, "i" },
+                   "{\"environment\":\"db\",\"force\":false,\"waitUSec\":0,\"id\":\"i\"}");
+        check_args(BROKER "Adopt", &(struct adopt_args){ "db", ACCESS_READ, { true, 2, two_strings }, { true, 3 } },
+                   "{\"environment\":\"db\",\"access\":\"read\",\"regions\":[\"x\",\"y\"],\"session\":3}");
+        check_args(BROKER "Resume",
+                   &(struct resume_args){ "db", "i", ACCESS_READ, { true, 2, two_strings }, { true, 3 } },
+                   "{\"environment\":\"db\",\"id\":\"i\",\"access\":\"read\",\"regions\":[\"x\",\"y\"],\"session\":3}");
+        check_args(BROKER "Offer", &(struct offer_args){ "db", "i", "a", 0 },
+                   "{\"environment\":\"db\",\"id\":\"i\",\"region\":\"a\",\"regionFileDescriptor\":0}");
+        check_args(BROKER "Watch", &(struct watch_args){ "db", { true, 3 }, "i" },
+                   "{\"environment\":\"db\",\"since\":3,\"instance\":\"i\"}");
         check_args(BROKER "List", &(struct list_args){ "*" }, "{\"pattern\":\"*\"}");
         check_args(BROKER "Describe", &(struct describe_args){ "db" }, "{\"environment\":\"db\"}");
         check_args(SERVICE "GetInterfaceDescription", &(struct description_args){ "a.b" },
@@ -160,6 +169,8 @@ START_TEST(results_with_everything_given_come_back)
         check_result(BROKER "AddRegion", &(struct grant_result){ &full_grant }, "{\"grant\":" FULL_GRANT "}");
         check_result(BROKER "Attach", &(struct grant_result){ &full_grant }, "{\"grant\":" FULL_GRANT "}");
         check_result(BROKER "Remove", &(struct remove_result){ 4096 }, "{\"bytes\":4096}");
+        check_result(BROKER "Resume", &(struct resume_result){ &full_environment, ROLE_RECOVERER, 1 },
+                     "{\"environment\":" FULL_ENVIRONMENT ",\"role\":\"recoverer\",\"controlFileDescriptor\":1}");
         check_result(BROKER "List", &(struct environment_result){ &full_environment },
                      "{\"environment\":" FULL_ENVIRONMENT "}");
         check_result(BROKER "Describe", &(struct describe_result){ &full_environment, { true, 1, &full_attachment } },
