@@ -11,12 +11,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 
 #define USEC_PER_SEC INT64_C(1000000)
+
+enum { PAUSE_FIRST_USEC = 1000, PAUSE_LAST_USEC = 100 * 1000 };
 
 static int64_t now(void)
 {
@@ -33,11 +36,26 @@ int64_t deadline_in(int64_t usec)
         return __builtin_add_overflow(now(), usec, &deadline) ? DEADLINE_NEVER : deadline;
 }
 
-static int64_t time_left(int64_t deadline)
+bool deadline_is_over(int64_t deadline)
+{
+        return now() >= deadline;
+}
+
+int64_t deadline_left(int64_t deadline)
 {
         int64_t left = deadline - now();
 
         return left > 0 ? left : 0;
+}
+
+void deadline_pause(int64_t *pause, int64_t deadline)
+{
+        int64_t usec = deadline_left(deadline) < *pause ? deadline_left(deadline) : *pause;
+        const struct timespec time = { usec / USEC_PER_SEC, usec % USEC_PER_SEC * 1000 };
+
+        if (usec > 0)
+                nanosleep(&time, NULL);
+        *pause = *pause == 0 ? PAUSE_FIRST_USEC : *pause * 2 < PAUSE_LAST_USEC ? *pause * 2 : PAUSE_LAST_USEC;
 }
 
 /* --- connecting -------------------------------------------------------------------------------------------------- */
@@ -51,7 +69,7 @@ static int connect_until(int fd, const struct sockaddr_un *address, int64_t dead
         int r;
 
         do {
-                left = time_left(deadline) + 1; /* 0 would be for ever */
+                left = deadline_left(deadline) + 1; /* 0 would be for ever */
                 timeout = (struct timeval){ left / USEC_PER_SEC, left % USEC_PER_SEC };
                 if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
                         return -errno;
@@ -87,6 +105,7 @@ enum region_result connection_open(struct connection *connection, const char *pa
                 return failure_note_system(REGION_E_RESOURCE, "socket", errno, "no socket could be made (%s)",
                                            errno_text(errno));
         r = connect_until(fd, &address, deadline);
+        connection->errnum = -r;
         if (r < 0)
                 return note_absent(path, -r);
         if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
@@ -99,9 +118,23 @@ enum region_result connection_open(struct connection *connection, const char *pa
 
 void connection_close(struct connection *connection)
 {
+        /* a child may have a copy of the socket, which would be told of for ever */
+        if (connection->polled)
+                epoll_ctl(connection->epoll, EPOLL_CTL_DEL, connection->stream.fd, NULL);
         if (connection->open)
                 stream_deinit(&connection->stream);
-        connection->open = false;
+        connection->open = connection->polled = false;
+}
+
+int connection_poll(struct connection *connection, int epoll)
+{
+        struct epoll_event event = { .events = EPOLLIN };
+
+        if (epoll_ctl(epoll, EPOLL_CTL_ADD, connection->stream.fd, &event) < 0)
+                return -errno;
+        connection->polled = true;
+        connection->epoll = epoll;
+        return 0;
 }
 
 /* --- messages ---------------------------------------------------------------------------------------------------- */
@@ -109,7 +142,7 @@ void connection_close(struct connection *connection)
 enum region_result connection_break(struct connection *connection, enum region_result code, int errnum, const char *why)
 {
         connection_close(connection);
-        failure_note(code, "%s; the session is closed, connect again", why);
+        failure_note(code, "%s; the connection is closed, and the next call makes a new one", why);
         failure_add_facts(0, NULL, NULL, errnum);
         return code;
 }
@@ -121,6 +154,8 @@ static enum region_result break_lost(struct connection *connection, int errnum)
         if (errnum == EPROTO || errnum == EMSGSIZE || errnum == EBADMSG || errnum == E2BIG)
                 return connection_break(connection, REGION_E_PROTOCOL, errnum,
                                         "the broker sent what is not a reply to be understood");
+        if (errnum == ECONNRESET) /* it had not read all that was sent */
+                connection->heard = false;
         return connection_break(connection, REGION_E_DISCONNECTED, errnum,
                                 "the broker closed the session or went away");
 }
@@ -134,7 +169,7 @@ static int wait_for(int fd, short events, int64_t deadline)
         int r;
 
         do {
-                left = time_left(deadline);
+                left = deadline_left(deadline);
                 timeout = (struct timespec){ left / USEC_PER_SEC, left % USEC_PER_SEC * 1000 };
                 r = ppoll(&poll_fd, 1, deadline == DEADLINE_NEVER ? NULL : &timeout, NULL);
         } while (r < 0 && errno == EINTR);
@@ -150,26 +185,26 @@ static enum region_result wait_or_break(struct connection *connection, short eve
         return r < 0 ? break_lost(connection, -r) : REGION_OK;
 }
 
-enum region_result connection_send(struct connection *connection, struct text *text, int64_t deadline)
+enum region_result connection_send(struct connection *connection, struct text *text, struct fdset *fds,
+                                   int64_t deadline)
 {
         enum region_result result;
         char *data;
         size_t n;
         int r;
 
-        if (!connection->open)
-                return failure_note(REGION_E_DISCONNECTED, "the session with the broker has ended; connect again");
         if (text_failed(text))
                 return failure_note_memory();
         if (text->n > MESSAGE_MAX)
                 return failure_note(REGION_E_INVALID, "a call has at most %d bytes; ask for less at a time",
                                     MESSAGE_MAX);
         data = text_take(text, &n);
-        r = stream_queue(&connection->stream, data, n, NULL);
+        r = stream_queue(&connection->stream, data, n, fds);
         if (r < 0)
                 return failure_note_memory();
         for (;;) {
                 r = stream_flush(&connection->stream);
+                connection->heard = r == STREAM_DONE;
                 if (r == STREAM_DONE || r == -EPIPE || r == -ECONNRESET)
                         return REGION_OK;
                 if (r < 0)
@@ -180,13 +215,9 @@ enum region_result connection_send(struct connection *connection, struct text *t
         }
 }
 
-enum region_result connection_wait(struct connection *connection, int64_t deadline)
+int deadline_wait(int fd, int64_t deadline)
 {
-        int r = wait_for(connection->stream.fd, POLLIN, deadline);
-
-        if (r == -ETIMEDOUT)
-                return failure_note(REGION_E_TIMEOUT, "nothing came in that time");
-        return r < 0 ? break_lost(connection, -r) : REGION_OK;
+        return wait_for(fd, POLLIN, deadline);
 }
 
 enum region_result connection_take(struct connection *connection, struct reply **ret)

@@ -57,7 +57,7 @@ enum region_result region_describe(struct region_broker *broker, const char *nam
         if (r == REGION_OK)
                 r = broker_enter(broker, &inside);
         if (r == REGION_OK)
-                r = broker_ask(broker, "org.regionbroker.Describe", &args, 0, &answer, &result);
+                r = broker_ask(broker, "org.regionbroker.Describe", &args, &answer, &result);
         if (r == REGION_OK)
                 r = described_new(&result, &described);
         if (r == REGION_OK)
@@ -140,7 +140,7 @@ enum region_result region_explain(struct region_broker *broker, const char *name
         if (r == REGION_OK)
                 r = broker_enter(broker, &inside);
         if (r == REGION_OK)
-                r = broker_ask(broker, "org.regionbroker.Explain", &args, 0, &answer, &result);
+                r = broker_ask(broker, "org.regionbroker.Explain", &args, &answer, &result);
         if (r == REGION_OK)
                 r = explained_new(&result, &explained);
         if (r == REGION_OK)

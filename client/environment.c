@@ -6,6 +6,7 @@
 #include "client/health.h"
 #include "client/info.h"
 #include "client/inheritance.h"
+#include "client/reconnect.h"
 
 #include "proto/util.h"
 
@@ -49,6 +50,15 @@ void environment_unlock(const struct region_env *env)
                 pthread_mutex_unlock(lock_of(env));
 }
 
+static enum region_result note_unknown(const struct region_env *env)
+{
+        return failure_note(
+                REGION_E_NOT_FOUND,
+                "the broker that environment '%s' was of is gone, and the one that answers now does not know"
+                " it; what is mapped stays mapped; open it again",
+                env->info->name);
+}
+
 enum region_result environment_enter(struct region_env *env, struct region_broker **ret)
 {
         owned(broker_leavep) struct region_broker *inside = NULL;
@@ -57,6 +67,8 @@ enum region_result environment_enter(struct region_env *env, struct region_broke
         r = broker_enter(env->broker, &inside);
         if (r == REGION_OK && env->inherited)
                 r = inheritance_adopt(env);
+        if (r == REGION_OK && env->gone)
+                r = note_unknown(env);
         if (r == REGION_OK)
                 *ret = take_ptr(inside);
         return r;
@@ -75,12 +87,18 @@ enum region_result environment_enter_named(struct region_env *env, struct region
         enum region_result r;
 
         r = environment_enter(env, &inside);
-        if (r != REGION_OK)
-                return r;
-        if (region_env_state(env) == REGION_STATE_RETIRED)
-                return note_gone(env);
-        *ret = take_ptr(inside);
-        return REGION_OK;
+        if (r == REGION_OK)
+                r = environment_check_named(env);
+        if (r == REGION_OK)
+                *ret = take_ptr(inside);
+        return r;
+}
+
+enum region_result environment_check_named(struct region_env *env)
+{
+        if (env->gone)
+                return note_unknown(env);
+        return region_env_state(env) == REGION_STATE_RETIRED ? note_gone(env) : REGION_OK;
 }
 
 enum region_result environment_check(struct region_env *env)
@@ -158,7 +176,7 @@ static void leave(struct region_broker *broker, const char *name, const char *id
         struct detach_args args = { .environment = name, .id = id };
 
         failure_hush();
-        broker_ask(broker, "org.regionbroker.Detach", &args, 0, &answer, NULL);
+        broker_ask(broker, "org.regionbroker.Detach", &args, &answer, NULL);
         failure_unhush();
 }
 
@@ -168,7 +186,7 @@ static void abandon(struct region_broker *broker, const char *name, const struct
         struct region_env *other;
 
         LIST_FOREACH(other, &broker->envs, link)
-                if (is_called(other, name))
+                if (!other->gone && is_called(other, name))
                         return;
         leave(broker, name, view ? view->id : NULL);
 }
@@ -185,6 +203,21 @@ enum region_result environment_check_id(struct region_env *env, const struct env
         if (!known)
                 leave(env->broker, view->name, view->id);
         return note_gone(env);
+}
+
+/* `env`: that which has to have the name; NULL: whichever has it. */
+static enum region_result ask_open(struct region_broker *broker, struct region_env *env, struct request *request,
+                                   struct answer *answer, struct open_result *ret)
+{
+        request->args.session = (struct opt_int){ true, broker->number };
+        return broker_put(broker,
+                          &(struct question){
+                                  .method = method_type_find("org.regionbroker.Open"),
+                                  .args = &request->args,
+                                  .wait = &request->args.wait_usec,
+                                  .env = env,
+                          },
+                          answer, ret);
 }
 
 enum region_result region_env_open(struct region_broker *broker, const char *name,
@@ -204,7 +237,7 @@ enum region_result region_env_open(struct region_broker *broker, const char *nam
         r = broker_enter(broker, &inside);
         if (r != REGION_OK)
                 return r;
-        r = broker_ask(broker, "org.regionbroker.Open", &request.args, request.wait_usec, &answer, &result);
+        r = ask_open(broker, NULL, &request, &answer, &result);
         if (r == REGION_OK)
                 r = environment_new(broker, &request, &result, &answer.reply->fds, &env);
         if (r != REGION_OK) {
@@ -217,6 +250,46 @@ enum region_result region_env_open(struct region_broker *broker, const char *nam
         return REGION_OK;
 }
 
+/* --- what it has ------------------------------------------------------------------------------------------------- */
+
+static size_t count_regions(const struct region_broker *broker)
+{
+        const struct region_env *env;
+        const struct region *region;
+        size_t n = 0;
+
+        LIST_FOREACH(env, &broker->envs, link)
+                TAILQ_FOREACH(region, &env->regions, link)
+                        n++;
+        return n;
+}
+
+enum region_result environment_list_held(const struct region_env *env, struct arena *arena, enum access *ret_access,
+                                         struct string_array *ret_regions)
+{
+        const char **names = arena_alloc(arena, count_regions(env->broker), sizeof(*names));
+        const struct region_env *other;
+        const struct region *region;
+        size_t n = 0;
+
+        if (!names)
+                return failure_note_memory();
+        *ret_access = ACCESS_READ;
+        LIST_FOREACH(other, &env->broker->envs, link) {
+                if (strcmp(other->info->id, env->info->id) != 0)
+                        continue;
+                TAILQ_FOREACH(region, &other->regions, link) {
+                        names[n++] = region->info->name;
+                        if (region_access(region) == REGION_WRITE)
+                                *ret_access = ACCESS_WRITE;
+                }
+        }
+        *ret_regions = (struct string_array){ .given = true, .n = n, .items = names };
+        return REGION_OK;
+}
+
+/* --- getting ready ----------------------------------------------------------------------------------------------- */
+
 enum region_result region_env_ready(struct region_env *env)
 {
         owned(answer_clear) struct answer answer = {};
@@ -227,7 +300,9 @@ enum region_result region_env_ready(struct region_env *env)
 
         r = environment_enter_named(env, &inside);
         if (r == REGION_OK)
-                r = broker_ask(env->broker, "org.regionbroker.Ready", &args, 0, &answer, &result);
+                r = environment_ask(env, "org.regionbroker.Ready", &args, &answer, &result);
+        if (r == REGION_E_ROLE && answer.repeated && env->role != REGION_ROLE_MEMBER)
+                r = REGION_OK; /* it has been said, and heard */
         if (r == REGION_OK && env->role == REGION_ROLE_RECOVERER)
                 env->role = REGION_ROLE_MEMBER;
         return r;
@@ -251,10 +326,14 @@ enum region_result environment_detach(struct region_env *env, const char *region
 {
         owned(answer_clear) struct answer answer = {};
         struct detach_args args = { .environment = env->info->name, .region = region, .id = env->info->id };
+        enum region_result r;
 
-        if (is_shared(env, region))
+        if (env->gone || is_shared(env, region))
                 return REGION_OK;
-        return broker_ask(env->broker, "org.regionbroker.Detach", &args, 0, &answer, NULL);
+        r = broker_ask(env->broker, "org.regionbroker.Detach", &args, &answer, NULL);
+        if (!env->broker->connection.open)
+                reconnect_remember(env, region);
+        return r;
 }
 
 static void detach_all(struct region_env *env)
@@ -262,11 +341,13 @@ static void detach_all(struct region_env *env)
         struct region *region;
 
         failure_hush();
+        env->broker->impatient = true;
         if (!is_shared(env, NULL))
                 environment_detach(env, NULL);
         else
                 TAILQ_FOREACH(region, &env->regions, link)
                         environment_detach(env, region->info->name);
+        env->broker->impatient = false;
         failure_unhush();
 }
 
@@ -305,8 +386,7 @@ enum region_result region_env_recover(struct region_env *env, int64_t wait_usec)
         if (r == REGION_OK)
                 r = environment_enter_named(env, &inside);
         if (r == REGION_OK)
-                r = broker_ask(env->broker, "org.regionbroker.Open", &request.args, request.wait_usec, &answer,
-                               &result);
+                r = ask_open(env->broker, env, &request, &answer, &result);
         if (r == REGION_OK)
                 r = environment_check_id(env, result.environment);
         if (r == REGION_OK)

@@ -11,7 +11,6 @@ struct request {
         struct open_args args;
         struct definition definition;
         struct overrides overrides; /* what is not as the options have it */
-        int64_t wait_usec;          /* the library's own patience */
 };
 
 /* `name`, or where that is NULL the one of region_env_default_name(). */
@@ -40,12 +39,18 @@ enum region_result environment_enter(struct region_env *env, struct region_broke
 /* The same for calls that mean the environment by its name: one that was removed by force has none any more, and another
  * may have it by now. */
 enum region_result environment_enter_named(struct region_env *env, struct region_broker **ret);
+/* Whether the environment has its name still. */
+enum region_result environment_check_named(struct region_env *env);
 /* The same for who has no need to stay inside; costs nothing where there is nothing to adopt. */
 enum region_result environment_check(struct region_env *env);
 
 /* The broker answered of an environment by its name, which may mean another one by now: REGION_E_NOT_FOUND, and the
  * session is not left in that one. */
 enum region_result environment_check_id(struct region_env *env, const struct environment_view *view);
+
+/* What this process has of it by all its handles: the most access, and the regions' names, in the arena. REGION_E_MEMORY. */
+enum region_result environment_list_held(const struct region_env *env, struct arena *arena, enum access *ret_access,
+                                         struct string_array *ret_regions);
 
 /* The environment's lock. A child leaves it alone in a torn session, where another thread may have held it. */
 void environment_lock(const struct region_env *env);

@@ -28,7 +28,17 @@ struct region_broker {
         pthread_mutex_t lock;
         _Atomic pthread_t insider; /* the thread that has the lock, or 0 */
         struct connection connection;
+        int64_t number; /* which of the process's sessions it is, for a broker that is to know it again */
+        bool impatient; /* a broker that is away is not waited for */
         LIST_HEAD(, region_env) envs;
+        SLIST_HEAD(, left) left; /* what the broker was not told yet */
+};
+
+/* An environment that the session left, or a region of it. */
+struct left {
+        SLIST_ENTRY(left) link;
+        struct region_broker *broker;
+        char *environment, *id, *region; /* owned */
 };
 
 struct region_env {
@@ -41,6 +51,7 @@ struct region_env {
         const struct control_page *control;
         _Atomic enum region_role role;
         _Atomic bool inherited; /* by a child, whose session is no member of it yet */
+        bool gone;              /* the broker that there is now knows nothing of it */
         bool reserve;           /* new memory is reserved before anybody gets it */
         struct pages_wishes wishes;
         pthread_mutex_t lock;

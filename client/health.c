@@ -71,6 +71,18 @@ enum region_result health_map(const char *name, int64_t index, struct fdset *fds
         return REGION_OK;
 }
 
+enum region_result health_replace(const char *name, const struct control_page *page, const struct control_page *fresh)
+{
+        void *place = (void *)(uintptr_t)page, *from = (void *)(uintptr_t)fresh;
+
+        /* of a size of 0 it is not moved but mapped once more; who reads meanwhile finds the one or the other */
+        if (mremap(from, 0, CONTROL_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, place) != MAP_FAILED)
+                return REGION_OK;
+        return failure_note_system(REGION_E_RESOURCE, "mremap", errno,
+                                   "the control page of environment '%s' cannot be mapped (%s)", name,
+                                   errno_text(errno));
+}
+
 void health_unmap(const struct control_page *page)
 {
         if (page)

@@ -106,6 +106,7 @@ enum region_result info_of_region(struct arena *arena, const struct region_view 
         info->shm_id = view->shm_id.given ? (int)view->shm_id.value : -1;
         info->attachments = (unsigned)view->attachments;
         info->bytes_used = view->bytes_used.given ? view->bytes_used.value : -1;
+        info->missing = view->missing.value;
         *ret = info;
         return REGION_OK;
 }

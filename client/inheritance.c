@@ -7,6 +7,7 @@
 
 #include "client/environment.h"
 #include "client/failure.h"
+#include "client/reconnect.h"
 
 #include "proto/util.h"
 
@@ -89,60 +90,23 @@ static void set_adopted(struct region_env *env)
                         other->inherited = false;
 }
 
-static size_t count_regions(const struct region_env *env)
-{
-        const struct region_env *other;
-        const struct region *region;
-        size_t n = 0;
-
-        LIST_FOREACH(other, &env->broker->envs, link)
-                TAILQ_FOREACH(region, &other->regions, link)
-                        n++;
-        return n;
-}
-
-/* What this process has of the environment, by all its handles; of the access that they have, the most. */
-static enum region_result fill_args(struct region_env *env, struct arena *arena, struct adopt_args *args)
-{
-        const char **names = arena_alloc(arena, count_regions(env), sizeof(*names));
-        const struct region_env *other;
-        const struct region *region;
-
-        if (!names)
-                return failure_note_memory();
-        *args = (struct adopt_args){
-                .environment = env->info->name,
-                .access = ACCESS_READ,
-                .regions = { .given = true, .items = names },
-        };
-        LIST_FOREACH(other, &env->broker->envs, link) {
-                if (strcmp(other->info->id, env->info->id) != 0)
-                        continue;
-                TAILQ_FOREACH(region, &other->regions, link) {
-                        names[args->regions.n++] = region->info->name;
-                        if (region_access(region) == REGION_WRITE)
-                                args->access = ACCESS_WRITE;
-                }
-        }
-        return REGION_OK;
-}
-
 static enum region_result adopt(struct region_env *env)
 {
         owned(arena_clear) struct arena arena = {};
         owned(answer_clear) struct answer answer = {};
-        struct adopt_args args;
+        struct adopt_args args = { .environment = env->info->name, .session = { true, env->broker->number } };
         struct environment_result result;
         enum region_result r;
 
-        r = fill_args(env, &arena, &args);
+        r = environment_list_held(env, &arena, &args.access, &args.regions);
         if (r == REGION_OK)
-                r = broker_ask(env->broker, "org.regionbroker.Adopt", &args, 0, &answer, &result);
+                r = broker_ask(env->broker, "org.regionbroker.Adopt", &args, &answer, &result);
         if (r == REGION_OK)
                 r = environment_check_id(env, result.environment);
-        if (r == REGION_OK)
-                set_adopted(env);
-        return r;
+        if (r != REGION_OK)
+                return r;
+        set_adopted(env);
+        return reconnect_offer(env, result.environment, deadline_in(env->broker->timeout_usec));
 }
 
 enum region_result inheritance_adopt(struct region_env *env)
@@ -163,7 +127,8 @@ enum region_result inheritance_take(struct region_broker *broker)
         enum region_result r;
 
         connection_close(&broker->connection);
-        r = connection_open(&broker->connection, broker->socket, deadline_in(broker->timeout_usec));
+        reconnect_forget(broker); /* that is the parent's to tell */
+        r = reconnect_wait(broker, deadline_in(broker->timeout_usec));
         if (r != REGION_OK)
                 return r;
         LIST_FOREACH(env, &broker->envs, link) {

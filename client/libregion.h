@@ -22,6 +22,11 @@
  * child has as a copy: REGION_E_BUSY. After execve(2) nothing is left of sessions and handles; vfork(2) and
  * posix_spawn(3) harm nothing.
  *
+ * A session outlives its broker. When that was restarted the next call connects again, waiting for it within the time of the
+ * call, and the session is in its environments as it was; what is mapped stays mapped all the while. A call that was under
+ * way is made again, unless it might then be done twice. A broker that knows nothing of an environment any more, since the
+ * machine or its directory was cleared, makes the calls on that one REGION_E_NOT_FOUND.
+ *
  * Every call that can fail returns an enum region_result, REGION_OK being 0; region_last_error() has the sentence for
  * people and the facts. Result pointers are written on success only. Strings handed out belong to the handle they were
  * asked of. Sizes are bytes, `_usec` is microseconds. */
@@ -43,9 +48,9 @@ struct region_named;  /* a named memory that the session has opened */
 
 enum region_result {
         REGION_OK = 0,
-        REGION_E_ABSENT,       /* no broker answers at the socket; errnum says why */
-        REGION_E_DISCONNECTED, /* the broker closed the session, or went away during the call */
-        REGION_E_TIMEOUT,      /* the broker did not answer in time; the session is closed */
+        REGION_E_ABSENT,       /* no broker answers at the socket, also not in time; errnum says why */
+        REGION_E_DISCONNECTED, /* the broker went away during the call, and whether it was done is not known */
+        REGION_E_TIMEOUT,      /* the broker did not answer in time */
         REGION_E_FORKED,       /* the session was in use by another thread when this process was forked */
         REGION_E_PROTOCOL,     /* the broker answered what this library does not understand */
         REGION_E_UNSUPPORTED,  /* this broker does not know the call, or not yet */
@@ -200,6 +205,7 @@ struct region_info {
         const char *path;
         unsigned attachments;
         int64_t bytes_used; /* that it really takes now; -1 where unknown: sysv but by region_describe(), private */
+        bool missing;       /* the broker lost it at a restart, and waits for one who has it to call */
 };
 
 struct region_env_info {
@@ -473,11 +479,12 @@ struct region_watch; /* of one thread at a time, and of the process that opened 
  * its own; `socket` as in region_broker_connect(). */
 enum region_result region_watch_open(const char *socket, const char *environment, int64_t since,
                                      struct region_watch **ret);
-/* To poll for reading; -1 once the watch has ended. The watch stays its owner and the only one to read. */
+/* To poll for reading, the same for as long as the watch lives, which stays its owner and the only one to read. */
 int region_watch_fd(const struct region_watch *watch);
 /* Calls `each` for all events that are there, without waiting for more. The event is valid during that call. `each`
- * returns false to stop: the rest stays for the next time. REGION_E_DISCONNECTED: the watch has ended; after a broker
- * that was restarted open another, since region_watch_sequence(). */
+ * returns false to stop: the rest stays for the next time. Over a restart of the broker the watch goes on after its last
+ * event; REGION_E_DISCONNECTED, once: it counts anew and what happened in between is not known; REGION_E_ABSENT: it has
+ * been away for as long as a call may take, and is looked for on. */
 enum region_result region_watch_dispatch(struct region_watch *watch,
                                          bool (*each)(const struct region_event *event, void *data), void *data);
 /* Waits for one event, valid until the next call on the watch. `timeout_usec` 0: as long as it takes, or

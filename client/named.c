@@ -124,7 +124,7 @@ static enum region_result attach_reader(struct region_env *env, const struct reg
 
         r = environment_enter_named(env, &inside);
         if (r == REGION_OK)
-                r = broker_ask(env->broker, "org.regionbroker.Attach", &args, 0, &answer, &result);
+                r = environment_ask(env, "org.regionbroker.Attach", &args, &answer, &result);
         if (r != REGION_OK)
                 return r;
         /* of the same name, where this session is in two because one was deleted */

@@ -72,6 +72,11 @@ static const struct sentence sentences[N_WIRE_ERRORS] = {
         [ERROR_NAME_NOT_ALLOWED] = { REGION_E_NAME,
                 "the name '{name}' is not allowed: {reason}" },
 };
+
+/* NotReady, with a state that says that it would be otherwise. */
+static const struct sentence missing = { REGION_E_NOT_READY,
+                "memory of environment '{environment}' is missing since the broker was started again, until one of its"
+                " members that has it calls; wait longer, or try again later" };
 /* clang-format on */
 
 struct line {
@@ -222,6 +227,7 @@ enum region_result failure_note_refusal(const struct reply *reply, const struct 
         owned(arena_clear) struct arena arena = {};
         enum wire_error error = error_find(reply->error);
         const struct arg_struct *type = &error_types[error].fields;
+        const struct sentence *sentence = &sentences[error];
         struct error_fields fields;
         struct line line = {};
         const char *unused;
@@ -233,8 +239,10 @@ enum region_result failure_note_refusal(const struct reply *reply, const struct 
         /* the error counts, also where its facts cannot be read */
         if (args_read(reply->parameters, type, 0, &arena, &fields, &unused) != 0)
                 memset(&fields, 0, sizeof(fields));
-        line_add_sentence(&line, sentences[error].text, type, &fields, asked);
-        failure_note(sentences[error].code, "%s", line.text);
+        if (error == ERROR_NOT_READY && fields.state == STATE_READY)
+                sentence = &missing;
+        line_add_sentence(&line, sentence->text, type, &fields, asked);
+        failure_note(sentence->code, "%s", line.text);
         add_facts(&fields);
-        return sentences[error].code;
+        return sentence->code;
 }

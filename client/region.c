@@ -75,7 +75,7 @@ static void undo_add(struct region_env *env, const char *name)
 
         failure_hush();
         environment_detach(env, name);
-        broker_ask(env->broker, "org.regionbroker.DeleteRegion", &args, 0, &answer, NULL);
+        broker_ask(env->broker, "org.regionbroker.DeleteRegion", &args, &answer, NULL);
         failure_unhush();
 }
 
@@ -94,7 +94,7 @@ enum region_result region_env_add(struct region_env *env, const struct region_sp
         r = environment_enter_named(env, &inside);
         if (r != REGION_OK)
                 return r;
-        r = broker_ask(env->broker, "org.regionbroker.AddRegion", &args, 0, &answer, &result);
+        r = environment_ask(env, "org.regionbroker.AddRegion", &args, &answer, &result);
         if (r == REGION_OK)
                 r = region_new(env, result.grant, &answer.reply->fds, env->reserve, ret);
         if (r != REGION_OK && answer.reply && !answer.reply->error)
@@ -141,7 +141,7 @@ enum region_result region_env_attach(struct region_env *env, const char *name, e
                 *ret = known;
                 return REGION_OK;
         }
-        r = broker_ask(env->broker, "org.regionbroker.Attach", &args, 0, &answer, &result);
+        r = environment_ask(env, "org.regionbroker.Attach", &args, &answer, &result);
         if (r == REGION_OK)
                 r = take_grant(env, known, result.grant, &answer.reply->fds, ret);
         if (r != REGION_OK && !known && answer.reply && !answer.reply->error) {
@@ -166,7 +166,7 @@ enum region_result region_env_delete(struct region_env *env, const char *name, b
         r = environment_enter_named(env, &inside);
         if (r != REGION_OK)
                 return r;
-        return broker_ask(env->broker, "org.regionbroker.DeleteRegion", &args, 0, &answer, NULL);
+        return environment_ask(env, "org.regionbroker.DeleteRegion", &args, &answer, NULL);
 }
 
 enum region_result region_detach(struct region *region)

@@ -155,8 +155,10 @@ static enum region_result fill_wait(struct request *request, int64_t wait_usec)
 {
         if (wait_usec < 0 && wait_usec != REGION_NO_WAIT)
                 return failure_note(REGION_E_INVALID, "wait_usec is neither a time, nor 0, nor REGION_NO_WAIT");
-        request->wait_usec = wait_usec == 0 ? WAIT_FOREVER : wait_usec == REGION_NO_WAIT ? 0 : wait_usec;
-        request->args.wait_usec = (struct opt_int){ .given = wait_usec != 0, .value = request->wait_usec };
+        request->args.wait_usec = (struct opt_int){
+                .given = wait_usec != 0,
+                .value = wait_usec == REGION_NO_WAIT ? 0 : wait_usec,
+        };
         return REGION_OK;
 }
 

@@ -1,5 +1,6 @@
 /* A session is a connection and a lock: whoever is inside asks, and waits for the answer, before the next one does. So
- * answers need no matching, and the lists of handles change with what the broker was told. */
+ * answers need no matching, and the lists of handles change with what the broker was told. When the connection is lost the
+ * session is not: the next question takes it up again (reconnect.c). */
 
 #include "client/session.h"
 
@@ -7,6 +8,7 @@
 #include "client/environment.h"
 #include "client/failure.h"
 #include "client/inheritance.h"
+#include "client/reconnect.h"
 
 #include "proto/util.h"
 
@@ -22,6 +24,7 @@
 
 static struct region_broker *broker_free(struct region_broker *broker)
 {
+        reconnect_forget(broker);
         connection_close(&broker->connection);
         pthread_mutex_destroy(&broker->lock);
         free(broker->socket);
@@ -31,12 +34,14 @@ static struct region_broker *broker_free(struct region_broker *broker)
 
 static enum region_result connect_to(const char *socket, struct region_broker **ret)
 {
+        static _Atomic int64_t last_number;
         struct region_broker *broker = calloc(1, sizeof(*broker));
         enum region_result r;
 
         if (!broker)
                 return failure_note_memory();
         broker->pid = getpid();
+        broker->number = ++last_number;
         broker->timeout_usec = TIMEOUT_USEC;
         LIST_INIT(&broker->envs);
         pthread_mutex_init(&broker->lock, NULL);
@@ -159,18 +164,6 @@ static int64_t timeout_and(const struct region_broker *broker, int64_t wait_usec
         return __builtin_add_overflow(broker->timeout_usec, wait_usec, &sum) ? WAIT_FOREVER : sum;
 }
 
-enum region_result broker_send(struct region_broker *broker, const struct method_type *method, const void *args)
-{
-        owned(text_clear) struct text text = {};
-        enum region_result r;
-
-        r = method->args ? arguments_check(method->args, args) : REGION_OK;
-        if (r != REGION_OK)
-                return r;
-        call_write(&text, method, method->requires_more ? CALL_MORE : 0, args);
-        return connection_send(&broker->connection, &text, deadline_in(broker->timeout_usec));
-}
-
 enum region_result broker_receive(struct region_broker *broker, int64_t wait_usec, struct answer *answer)
 {
         answer_clear(answer);
@@ -214,20 +207,118 @@ enum region_result answer_read(const struct method_type *method, const void *arg
         return r < 0 ? failure_note_memory() : REGION_OK;
 }
 
-enum region_result broker_ask(struct region_broker *broker, const char *method, const void *args, int64_t wait_usec,
-                              struct answer *answer, void *ret)
+/* --- asking ------------------------------------------------------------------------------------------------------ */
+
+enum region_result broker_try(struct region_broker *broker, const struct method_type *method, const void *args,
+                              struct fdset *fds, int64_t deadline, struct answer *answer)
 {
-        const struct method_type *type = method_type_find(method);
+        owned(text_clear) struct text text = {};
         enum region_result r;
 
-        r = broker_send(broker, type, args);
-        if (r != REGION_OK)
-                return r;
-        r = broker_receive(broker, wait_usec, answer);
+        call_write(&text, method, 0, args);
+        r = connection_send(&broker->connection, &text, fds, deadline);
+        return r == REGION_OK ? connection_receive(&broker->connection, deadline, &answer->reply) : r;
+}
+
+static enum region_result try_question(struct region_broker *broker, const struct question *question, int64_t deadline,
+                                       struct answer *answer)
+{
+        const struct method_type *method = question->method;
+        owned(text_clear) struct text text = {};
+        enum region_result r;
+
+        if (method)
+                call_write(&text, method, method->requires_more ? CALL_MORE : 0, question->args);
+        else
+                call_write_raw(&text, question->raw.method, question->raw.more ? CALL_MORE : 0,
+                               question->raw.parameters);
+        r = connection_send(&broker->connection, &text, NULL, deadline);
+        return r == REGION_OK ? connection_receive(&broker->connection, deadline, &answer->reply) : r;
+}
+
+/* Done twice it is as if done once, or the broker knows that it was done. Who deletes by a name alone could meet another one of
+ * that name; of a method that we do not know nothing is known. */
+static bool may_be_repeated(const struct question *question)
+{
+        if (!question->method || strcmp(question->method->name, "org.regionbroker.DeleteRegion") == 0)
+                return false;
+        if (strcmp(question->method->name, "org.regionbroker.Remove") == 0)
+                return ((const struct remove_args *)question->args)->id;
+        return true;
+}
+
+static enum region_result note_unknown(void)
+{
+        return failure_note(
+                REGION_E_DISCONNECTED,
+                "the broker went away during the call, and whether it did what was asked is not known; look,"
+                " and call again");
+}
+
+/* The session is there again, and so is what is asked about. */
+static enum region_result take_up(struct region_broker *broker, const struct question *question, int64_t deadline)
+{
+        enum region_result r = reconnect(broker, deadline);
+
+        return r == REGION_OK && question->env ? environment_check_named(question->env) : r;
+}
+
+enum region_result broker_begin(struct region_broker *broker, const struct question *question, struct answer *answer)
+{
+        struct opt_int *wait = question->wait;
+        int64_t wait_usec = !wait ? 0 : wait->given ? wait->value : WAIT_FOREVER;
+        int64_t until = deadline_in(wait_usec), deadline = deadline_in(timeout_and(broker, wait_usec));
+        int64_t pause = 0;
+        enum region_result r;
+
+        r = question->method && question->method->args ? arguments_check(question->method->args, question->args)
+                                                       : REGION_OK;
+        while (r == REGION_OK) {
+                answer_clear(answer);
+                if (!broker->connection.open) {
+                        r = take_up(broker, question, deadline);
+                        if (wait && wait->given && until != DEADLINE_NEVER)
+                                wait->value = deadline_left(until);
+                }
+                if (r == REGION_OK)
+                        r = try_question(broker, question, deadline, answer);
+                if (r != REGION_E_DISCONNECTED || broker->connection.open)
+                        return r;
+                if (broker->connection.heard && !may_be_repeated(question))
+                        return note_unknown();
+                if (deadline_is_over(deadline))
+                        return r;
+                answer->repeated |= broker->connection.heard;
+                deadline_pause(&pause, deadline); /* should it be this question that it does not survive */
+                r = REGION_OK;
+        }
+        return r;
+}
+
+enum region_result broker_put(struct region_broker *broker, const struct question *question, struct answer *answer,
+                              void *ret)
+{
+        enum region_result r;
+
+        r = broker_begin(broker, question, answer);
         if (r != REGION_OK)
                 return r;
         if (answer->reply->continues)
                 return connection_break(&broker->connection, REGION_E_PROTOCOL, 0,
                                         "the broker announced more answers than one");
-        return answer_read(type, args, answer, ret);
+        return answer_read(question->method, question->args, answer, ret);
+}
+
+enum region_result broker_ask(struct region_broker *broker, const char *method, const void *args, struct answer *answer,
+                              void *ret)
+{
+        return broker_put(broker, &(struct question){ .method = method_type_find(method), .args = args }, answer, ret);
+}
+
+enum region_result environment_ask(struct region_env *env, const char *method, const void *args, struct answer *answer,
+                                   void *ret)
+{
+        const struct question question = { .method = method_type_find(method), .args = args, .env = env };
+
+        return broker_put(env->broker, &question, answer, ret);
 }

@@ -165,7 +165,9 @@ static int print_regions(const struct region_env_info *env, const struct options
                         info->name,
                         info->type,
                         size_text(info->size, TEXT),
-                        info->bytes_used >= 0 ? size_text((uint64_t)info->bytes_used, TEXT) : NULL,
+                        info->missing           ? "missing"
+                        : info->bytes_used >= 0 ? size_text((uint64_t)info->bytes_used, TEXT)
+                                                : NULL,
                         region_backing_word(info->backing),
                         number_text(info->attachments, TEXT),
                         where_text(info, TEXT),

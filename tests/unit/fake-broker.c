@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <sys/un.h>
 
-enum manner { ANSWER, ADD, LATER, SAY_AND_CLOSE, CLOSE, SILENT };
+enum manner { ANSWER, ADD, LATER, SAY_AND_CLOSE, CLOSE, HANG_UP, SILENT };
 
 struct answer {
         enum manner manner;
@@ -28,6 +28,7 @@ static char directory[32];
 static int listener = -1;
 static pthread_t thread;
 static bool running;
+static unsigned n_connections = 1;
 static struct answer answers[32];
 static size_t n_answers;
 static char *asked[512];
@@ -114,6 +115,11 @@ void fake_closes(void)
         next_answer(CLOSE, NULL);
 }
 
+void fake_hangs_up(void)
+{
+        next_answer(HANG_UP, NULL);
+}
+
 void fake_is_silent(void)
 {
         next_answer(SILENT, NULL);
@@ -175,6 +181,8 @@ static bool play(int connection, const struct answer *answer)
 {
         bool unasked = answer->manner == SAY_AND_CLOSE || answer->manner == ADD;
 
+        if (answer->manner == HANG_UP)
+                return false;
         if (!unasked && !hear(connection))
                 return false;
         if (answer->manner == LATER) {
@@ -186,15 +194,40 @@ static bool play(int connection, const struct answer *answer)
         return answer->manner != SAY_AND_CLOSE && answer->manner != CLOSE;
 }
 
-static void *serve(void *unused)
+static bool is_an_end(const struct answer *answer)
+{
+        return answer->manner == SAY_AND_CLOSE || answer->manner == HANG_UP;
+}
+
+/* Goes on with the answers where the connection before ended; the one that was not asked for is the next one's. */
+static size_t serve_one(int connection, size_t next)
 {
         static const struct answer fine = { .text = "{}" };
-        int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        size_t heard;
 
-        for (size_t i = 0; play(connection, i < n_answers ? &answers[i] : &fine); i++)
-                continue;
+        do {
+                heard = n_asked;
+                if (!play(connection, next < n_answers ? &answers[next] : &fine))
+                        break;
+                next++;
+        } while (true);
         close_fd(connection);
+        return n_asked > heard || (next < n_answers && is_an_end(&answers[next])) ? next + 1 : next;
+}
+
+static void *serve(void *unused)
+{
+        size_t next = 0;
+
+        for (unsigned i = 0; i < n_connections; i++)
+                next = serve_one(accept4(listener, NULL, NULL, SOCK_CLOEXEC), next);
+        listener = close_fd(listener); /* who connects now is refused */
         return unused;
+}
+
+void fake_expects(unsigned connections)
+{
+        n_connections = connections;
 }
 
 void fake_start(void)

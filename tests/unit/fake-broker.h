@@ -24,6 +24,8 @@ void fake_adds(const char *reply);
 void fake_says_and_closes(const char *reply);
 /* …takes the call and closes. */
 void fake_closes(void);
+/* …closes without having heard anything. */
+void fake_hangs_up(void);
 /* …takes the call and says nothing until the client closes. */
 void fake_is_silent(void);
 
@@ -32,6 +34,8 @@ void fake_answers_later(const char *reply);
 void fake_wait_until_asked(void);
 void fake_answer_now(void);
 
+/* Before fake_start(): so many connections come, one after the other; else it is one. */
+void fake_expects(unsigned connections);
 /* Starts to serve. */
 void fake_start(void);
 /* Waits for the client to close, after which all it asked is known. */

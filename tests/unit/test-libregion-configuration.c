@@ -60,7 +60,7 @@ static void check_asked(const char *wanted)
 {
         owned(freep) char *whole = NULL;
 
-        ck_assert_int_ge(asprintf(&whole, "%s}}", wanted), 0);
+        ck_assert_int_ge(asprintf(&whole, "%s,'session':1}}", wanted), 0);
         if (!strstr(fake_asked(0), whole))
                 ck_abort_msg("'%s' lacks '%s'", fake_asked(0), whole);
 }

@@ -250,7 +250,7 @@ START_TEST(a_member_can_become_the_recoverer_and_is_a_member_again)
         ck_assert_int_eq(region_env_role(env), REGION_ROLE_MEMBER);
         finish(broker);
         ck_assert_str_eq(fake_asked(1), "{'method':'org.regionbroker.Open','parameters':{'environment':'shop',"
-                                        "'access':'write','regions':[],'waitUSec':0}}");
+                                        "'access':'write','regions':[],'waitUSec':0,'session':1}}");
 }
 END_TEST
 

@@ -62,7 +62,7 @@ START_TEST(who_makes_it_defines_it_and_says_ready_at_once)
         ck_assert_str_eq(fake_asked(0),
                          "{'method':'org.regionbroker.Open','parameters':{'environment':'m','create':'always',"
                          "'access':'write','definition':{'backing':'memfd','mode':416,'lifetime':'attached',"
-                         "'schema':'named-memory-1','regions':[{'name':'memory','size':8000}]}}}");
+                         "'schema':'named-memory-1','regions':[{'name':'memory','size':8000}]},'session':1}}");
         ck_assert_str_eq(fake_asked(1), "{'method':'org.regionbroker.Attach','parameters':{'environment':'m',"
                                         "'region':'memory','access':'read'}}");
         ck_assert_str_eq(fake_asked(2), "{'method':'org.regionbroker.Ready','parameters':{'environment':'m'}}");
@@ -79,8 +79,9 @@ START_TEST(who_opens_it_says_no_more_than_what_it_is)
         broker = start();
         check(region_named_open(broker, "m", 0, 0, 0666, &named));
         finish(broker);
-        ck_assert_str_eq(fake_asked(0), "{'method':'org.regionbroker.Open','parameters':{'environment':'m',"
-                                        "'access':'write','definition':{'schema':'named-memory-1','regions':[]}}}");
+        ck_assert_str_eq(fake_asked(0),
+                         "{'method':'org.regionbroker.Open','parameters':{'environment':'m',"
+                         "'access':'write','definition':{'schema':'named-memory-1','regions':[]},'session':1}}");
         ck_assert_str_eq(fake_asked(2), DETACH); /* with the session */
         ck_assert_ptr_null(fake_asked(3));
 }
@@ -161,8 +162,9 @@ START_TEST(denied_writing_it_is_opened_for_reading)
         check(region_named_open(broker, "m", STOCK_SIZE, _i ? REGION_NAMED_CREATE : 0, 0, &named));
         check_error(region_named_attach(named, 0, &address), REGION_E_DENIED, "mode 0600");
         finish(broker);
-        ck_assert_str_eq(fake_asked(1), "{'method':'org.regionbroker.Open','parameters':{'environment':'m',"
-                                        "'access':'read','definition':{'schema':'named-memory-1','regions':[]}}}");
+        ck_assert_str_eq(fake_asked(1),
+                         "{'method':'org.regionbroker.Open','parameters':{'environment':'m',"
+                         "'access':'read','definition':{'schema':'named-memory-1','regions':[]},'session':1}}");
         ck_assert_str_eq(fake_asked(2), DETACH);
 }
 END_TEST

@@ -49,7 +49,7 @@ START_TEST(a_member_shares_the_memory)
         ck_assert_int_eq(byte, 'x');
         finish(broker);
         ck_assert_str_eq(fake_asked(0), "{'method':'org.regionbroker.Open','parameters':"
-                                        "{'environment':'shop','access':'write'}}");
+                                        "{'environment':'shop','access':'write','session':1}}");
         ck_assert_str_eq(fake_asked(1),
                          "{'method':'org.regionbroker.Detach','parameters':{'environment':'shop','id':'e-1'}}");
         ck_assert_ptr_null(fake_asked(2));
@@ -98,7 +98,7 @@ START_TEST(all_that_was_chosen_is_asked_for)
                 "'regionDirectory':'/srv/regions','shmKey':1000,'mode':432,'group':'shop',"
                 "'lifetime':'persistent','lingerUSec':7,'recovery':true,'schema':'v1','reserve':false,"
                 "'lock':true,'hugePages':true,'hugetlb':true,'regions':[{'name':'stock','type':'log','size':100,"
-                "'backing':'sysv'},{'name':'till','size':1}]},'regions':['till'],'waitUSec':5}}");
+                "'backing':'sysv'},{'name':'till','size':1}]},'regions':['till'],'waitUSec':5,'session':1}}");
 }
 END_TEST
 

@@ -45,7 +45,7 @@ START_TEST(flags_become_regions_in_a_fixed_order)
         broker = start();
         open_shop(broker, &sets[_i].options);
         finish(broker);
-        snprintf(wanted, sizeof(wanted), "'definition':{'regions':[%s]}}}", sets[_i].regions);
+        snprintf(wanted, sizeof(wanted), "'definition':{'regions':[%s]},'session':1}}", sets[_i].regions);
         ck_assert_msg(strstr(fake_asked(0), wanted) != NULL, "%s lacks %s", fake_asked(0), wanted);
 }
 END_TEST
