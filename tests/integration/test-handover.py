@@ -296,9 +296,10 @@ class Handover(unittest.TestCase):
         self.create()
         full, other = self.connect(), self.connect()
         other.call("GetStatistics")
-        # as much as the socket takes and a little more, and then an answer with descriptors
-        full.socket.sendall(DESCRIPTION * 40)
+        # more than the socket takes, less than makes the broker stop to read, and then an answer with descriptors
+        full.socket.sendall(DESCRIPTION * 20)
         full.send("Open", environment="e")
+        self.wait_until_read(full)
         self.barrier()
         self.restart()
         self.ended(full)

@@ -356,7 +356,7 @@ class SystemService(WithClients):
         self.assertEqual(len(self.attachments()[0]), len(named))
         self.check_bytes()
         self.clients = named + others
-        self.assertIn("lost region slots of environment memfd", self.service.log())
+        self.assertIn("region slots of environment memfd is missing", self.service.log())
         self.check_all_goes_with_the_clients()
 
     def test_what_the_store_does_not_take_is_reported(self):
@@ -366,7 +366,7 @@ class SystemService(WithClients):
         main = self.service.main()
         self.kill(main)
         self.service.wait_for_another(main)
-        self.assertIn("lost region slots of environment memfd", self.service.log())
+        self.assertIn("region slots of environment memfd is missing", self.service.log())
         self.assertTrue(self.clients[0].is_well())
         self.check_all_goes_with_the_clients()
 
