@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import sys
+import termios
 import time
 import unittest
 
@@ -84,6 +85,17 @@ class Handover(unittest.TestCase):
         connection.socket.settimeout(PATIENCE)
         while connection.socket.recv(1 << 16):
             pass
+
+    def fill(self, connection):
+        """Until an answer does not fit into its socket any more; the broker still reads what it says."""
+        before, whole, more = 0, 0, 1
+        while more >= whole:
+            connection.socket.sendall(DESCRIPTION)
+            self.barrier()
+            arrived = array.array("i", [0])
+            fcntl.ioctl(connection.socket, termios.FIONREAD, arrived)
+            more, before = arrived[0] - before, arrived[0]
+            whole = whole or more
 
     def watch(self):
         watch = Watch(self.path, environment="e")
@@ -296,10 +308,8 @@ class Handover(unittest.TestCase):
         self.create()
         full, other = self.connect(), self.connect()
         other.call("GetStatistics")
-        # more than the socket takes, less than makes the broker stop to read, and then an answer with descriptors
-        full.socket.sendall(DESCRIPTION * 20)
+        self.fill(full)
         full.send("Open", environment="e")
-        self.wait_until_read(full)
         self.barrier()
         self.restart()
         self.ended(full)
