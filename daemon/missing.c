@@ -3,6 +3,7 @@
 
 #include "daemon/missing.h"
 
+#include "daemon/core/policy.h"
 #include "daemon/definition.h"
 #include "daemon/granting.h"
 #include "daemon/host/memory.h"
@@ -88,13 +89,16 @@ static int take(struct broker *broker, struct request *request, struct region *r
 
 int broker_offer(struct broker *broker, struct request *request, const struct offer_args *args, int fd)
 {
+        const struct environment *environment = registry_find_id(&broker->registry, args->id);
         struct member *member = granting_find_member_by_id(broker, request, args->id);
         struct attachment *attachment = member ? attachment_find_named(member, args->region) : NULL;
 
         if (!attachment) {
                 request->refusal.name = args->environment;
                 request->refusal.region = args->region;
-                return refuse(&request->refusal, REFUSED_NOT_ATTACHED);
+                return refuse(&request->refusal, environment && (member || policy_may_see(request->peer, environment))
+                                                         ? REFUSED_NOT_ATTACHED
+                                                         : REFUSED_NO_ENVIRONMENT);
         }
         return missing_is(attachment->region) ? take(broker, request, attachment->region, fd) : 0;
 }

@@ -728,7 +728,7 @@ class Living(WithBroker):
     def test_watch_prints_the_replies_as_json_lines(self):
         watch = self.watch("--json=short")
         first = json.loads(watch.out.wait("^{"))
-        self.assertEqual(list(first), ["sequence"])
+        self.assertEqual(list(first), ["sequence", "instance"])
         self.works("create", "lines", "a=4K")
         watch.out.wait("detached")
         replies = [json.loads(line) for line in watch.out.lines[1:]]

@@ -374,10 +374,8 @@ class Restart(WithBroker):
             with self.assertRaises(Refused) as caught:
                 holder.do("offer", n=n, environment=self.env, id=id, regionFileDescriptor=index)
             self.assertEqual(caught.exception.parameters, {"parameter": field})
-        for wrong in ({"id": "x"}, {"region": "none"}):
-            with self.assertRaises(Refused) as caught:
-                holder.do("offer", **{"environment": self.env, "id": id, **wrong})
-            self.assertEqual(caught.exception.error, "NotAttached")
+        for error, wrong in (("EnvironmentNotFound", {"id": "x"}), ("NotAttached", {"region": "none"})):
+            self.refused(error, holder.do, "offer", **{"environment": self.env, "id": id, **wrong})
         after = self.describe()
         self.assertEqual(after["environment"], before["environment"])
         holder.do("offer", environment=self.env, id=id)
