@@ -237,11 +237,16 @@ class Stage(Manager):
         facts = [environment.get(key) for key in ("state", "generation", "deaths", "lifetime", "attachments", "bytes")]
         return [environment["name"].replace(self.folder, ""), facts, regions, sorted(holders, key=repr)]
 
+    @staticmethod
+    def names_in(directory):
+        """A description that is in force already and one that was not yet are the same: Ready was called, and not answered."""
+        return sorted({name.removesuffix(".new") for name in os.listdir(directory)})
+
     def files(self):
         """Names in directories of the members', and in those that the broker made for environments."""
-        homes = {os.path.basename(home): sorted(names) for home in glob.glob(self.path("home/*"))
-                 if (names := os.listdir(home))}
-        own = sorted(sorted(os.listdir(path)) for path in glob.glob(self.path("state/environment.*")))
+        homes = {os.path.basename(home): names for home in glob.glob(self.path("home/*"))
+                 if (names := self.names_in(home))}
+        own = sorted(self.names_in(path) for path in glob.glob(self.path("state/environment.*")))
         return {"homes": homes, "own": own}
 
     def strays(self, view):
