@@ -391,12 +391,13 @@ static void check_whole(struct parser *parser, const char *text, size_t n)
 int description_parse(const char *text, size_t n, struct description *ret, char *why)
 {
         owned(description_clear) struct description description = {};
-        owned(freep) char *copy = strndup(text, n);
+        owned(freep) char *copy = calloc(1, n + 1);
         struct parser parser = { .line = 2, .why = why };
 
         description.regions = calloc(DESCRIPTION_MAX_REGIONS, sizeof(*description.regions));
         if (!copy || !description.regions)
                 return -ENOMEM;
+        memcpy(copy, text, n);
         check_whole(&parser, text, n);
         if (parser.error < 0)
                 return parser.error;
