@@ -78,7 +78,8 @@ void wire_ask(int peer, const char *call, size_t n, struct wire_reply *reply)
         wire_take(peer, reply);
 }
 
-static size_t write_call(char *call, size_t size, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static size_t write_call(char *call, size_t size, const char *format,
+                                                               va_list args)
 {
         int n = vsnprintf(call, size, format, args);
 

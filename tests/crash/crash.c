@@ -46,7 +46,7 @@ __attribute__((constructor)) static void begin(void)
 }
 
 /* Straight to the kernel, since we stand before write(2) as well. */
-static void say(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
         char line[512];
         va_list values;
