@@ -2,6 +2,7 @@
  * fills. Says "N hold" when they do, then obeys lines:
  *
  * call      every tenth calls the broker again and again, until the next line
+ * look      each looks whether its slot is as it left it; says the same as check
  * check     each looks whether its slot is as it left it, and calls the broker once; says
  *           "N well, N calls, N failed"
  * kill N    kills so many, the first that live, and says "N killed"
@@ -33,7 +34,7 @@ struct tally {
 struct client {
         unsigned slot;
         char name[32];
-        struct region_broker *first, *broker;
+        struct region_broker *broker;
         uint64_t *words;
         struct tally tally;
 };
@@ -61,9 +62,8 @@ static void enter(struct client *client)
         void *memory;
 
         snprintf(client->name, sizeof(client->name), alone ? "%s-%u" : "%s", backing, client->slot);
-        if (region_broker_connect(NULL, &client->first) != REGION_OK)
+        if (region_broker_connect(NULL, &client->broker) != REGION_OK)
                 fail(client, "connect");
-        client->broker = client->first;
         if (region_env_open(client->broker, client->name, &options, &env) != REGION_OK)
                 fail(client, "open");
         if (region_map(region_env_find(env, "slots"), NULL, &memory) != REGION_OK)
@@ -74,36 +74,18 @@ static void enter(struct client *client)
         slot_fill(client->words, client->slot);
 }
 
-static bool ask(struct client *client)
+/* Whatever became of the broker since the last one. */
+static void call(struct client *client)
 {
         struct region_description *description;
 
-        if (region_describe(client->broker, client->name, &description) != REGION_OK)
-                return false;
-        region_description_free(description);
-        return true;
-}
-
-/* A session goes with the broker that it was with. What is mapped belongs to the first one, which stays therefore. */
-static bool ask_again(struct client *client)
-{
-        if (client->broker != client->first)
-                region_broker_close(client->broker);
-        client->broker = client->first;
-        return region_broker_connect(NULL, &client->broker) == REGION_OK && ask(client);
-}
-
-static void call(struct client *client)
-{
-        bool done = ask(client);
-
-        if (!done && region_last_error()->code == REGION_E_DISCONNECTED)
-                done = ask_again(client);
         client->tally.calls++;
-        if (!done) {
-                client->tally.failed++;
-                fprintf(stderr, "%s: %s\n", client->name, region_error_message());
+        if (region_describe(client->broker, client->name, &description) == REGION_OK) {
+                region_description_free(description);
+                return;
         }
+        client->tally.failed++;
+        fprintf(stderr, "%s: %s\n", client->name, region_error_message());
 }
 
 static _Noreturn void live(unsigned slot, int parent)
@@ -123,9 +105,10 @@ static _Noreturn void live(unsigned slot, int parent)
                 if (read(parent, &order, 1) != 1)
                         _exit(EXIT_SUCCESS);
                 calling = order == 'c' && slot % 10 == 0;
-                if (order != '?')
+                if (order != '?' && order != 'l')
                         continue;
-                call(&client);
+                if (order == '?')
+                        call(&client);
                 client.tally.well = slot_is_well(client.words, slot);
                 write(parent, &client.tally, sizeof(client.tally));
                 client.tally = (struct tally){ 0 };
@@ -205,8 +188,8 @@ static void obey(const char *line)
 
         if (strcmp(line, "call\n") == 0) {
                 order('c');
-        } else if (strcmp(line, "check\n") == 0) {
-                order('?');
+        } else if (strcmp(line, "check\n") == 0 || strcmp(line, "look\n") == 0) {
+                order(line[0] == 'c' ? '?' : 'l');
                 hear(&sum);
                 printf("%ld well, %ld calls, %ld failed\n", sum.well, sum.calls, sum.failed);
         } else if (sscanf(line, "kill %u", &n) == 1) {
