@@ -59,17 +59,25 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
                 syscall(SYS_write, log_fd, line, (size_t)(n < (int)sizeof(line) ? n : (int)sizeof(line) - 1));
 }
 
+/* Another thread is about to kill us all, and what comes after that must not happen. */
+static void wait_for_the_end(void)
+{
+        for (;;)
+                pause();
+}
+
 static void die(void)
 {
         kill(getpid(), SIGKILL);
-        for (;;)
-                pause();
+        wait_for_the_end();
 }
 
 static int effect(const char *kind, const char *operation)
 {
         int n = atomic_fetch_add(&count, 1) + 1;
 
+        if (at > 0 && n > at)
+                wait_for_the_end();
         say("%d %s %s\n", n, kind, operation);
         if (n == at && !at_its_end)
                 die();
